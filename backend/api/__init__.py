@@ -1,0 +1,27 @@
+"""What the three HTTP surfaces share: the process's state, and who is calling."""
+
+from backend.api.access import (
+    AnyOperator,
+    Auditor,
+    Editor,
+    Session,
+    SignedInShopper,
+    State,
+    bearer_token,
+)
+from backend.api.calls import Calls, answered
+from backend.api.state import AppState, open_state
+
+__all__ = [
+    "AnyOperator",
+    "AppState",
+    "Auditor",
+    "Calls",
+    "Editor",
+    "Session",
+    "SignedInShopper",
+    "State",
+    "answered",
+    "bearer_token",
+    "open_state",
+]

@@ -1,0 +1,1 @@
+"""Small tools without a domain: identifiers, encodings, errors, logs, text rules."""

@@ -1,0 +1,64 @@
+"""The gate: who gets a unit, decided in Redis by one script a batch, with its journal.
+
+It knows Redis and nothing of HTTP, SQL or jobs.
+"""
+
+from backend.gate.admission import Admission, Overloaded
+from backend.gate.gate import BATCH_MAX, RELEASES_MAX, Gate
+from backend.gate.identity import reservation_id
+from backend.gate.journal import JournalBroken, JournalEntry, verify_chain
+from backend.gate.keys import LaneId, LaneKeys
+from backend.gate.links import Link, is_genuine, issue_link, parse_link
+from backend.gate.outcomes import GateAnswer, JournalKind, Outcome
+from backend.gate.store import GateUnavailable
+from backend.gate.tickets import TICKET_KEY_LABEL, Ticket, Tickets
+from backend.gate.values import (
+    Applied,
+    Attempt,
+    Batch,
+    Decision,
+    EntryId,
+    LaneConfig,
+    LaneEntry,
+    LaneReading,
+    Release,
+    Throttle,
+)
+from backend.gate.views import LaneView, LaneViews
+
+__all__ = [
+    "BATCH_MAX",
+    "RELEASES_MAX",
+    "TICKET_KEY_LABEL",
+    "Admission",
+    "Applied",
+    "Attempt",
+    "Batch",
+    "Decision",
+    "EntryId",
+    "Gate",
+    "GateAnswer",
+    "GateUnavailable",
+    "JournalBroken",
+    "JournalEntry",
+    "JournalKind",
+    "LaneConfig",
+    "LaneEntry",
+    "LaneId",
+    "LaneKeys",
+    "LaneReading",
+    "LaneView",
+    "LaneViews",
+    "Link",
+    "Outcome",
+    "Overloaded",
+    "Release",
+    "Throttle",
+    "Ticket",
+    "Tickets",
+    "is_genuine",
+    "issue_link",
+    "parse_link",
+    "reservation_id",
+    "verify_chain",
+]

@@ -1,0 +1,360 @@
+"""The gate: each method is one script, one round trip, and safe to call again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from uuid import UUID
+
+from backend.gate.journal import JournalEntry, read_entry
+from backend.gate.keys import DIRECTORY, SLOT_PREFIX, LaneId, LaneKeys
+from backend.gate.outcomes import GateAnswer, Outcome
+from backend.gate.store import Store, unavailable_on_error
+from backend.gate.values import (
+    Applied,
+    Attempt,
+    Batch,
+    Decision,
+    EntryId,
+    LaneConfig,
+    LaneEntry,
+    LaneReading,
+    Release,
+)
+
+BATCH_MAX = 256
+"""Attempts in one call of ``admit``: about 1 ms of Redis, so that no other command waits for longer."""
+RELEASES_MAX = 500
+
+_RETRY = frozenset({Outcome.REPEATED, Outcome.THROTTLED, Outcome.NOT_OPEN})
+_HELD = frozenset({Outcome.RESERVED, Outcome.REPLAYED})
+
+
+def _entry_or_none(text: str) -> EntryId | None:
+    return EntryId.parse(text) if text else None
+
+
+def _int_or_none(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def config_fields(config: LaneConfig) -> list[Any]:
+    """The configuration as the field-value list that the scripts read."""
+    fields: list[Any] = [
+        *("config_version", config.config_version),
+        *("opens_at_ms", config.opens_at_ms),
+        *("closes_at_ms", config.closes_at_ms),
+        *("paused", int(config.paused)),
+        *("per_shopper_limit", config.per_shopper_limit),
+        *("rate_per_s", config.throttle.rate_per_s),
+        *("burst", config.throttle.burst),
+        *("wait_budget_ms", config.throttle.wait_budget_ms),
+        *("repeat_window_ms", config.throttle.repeat_window_ms),
+        *("backlog_max", config.backlog_max),
+        *("link_epoch", config.link_epoch),
+        *("link_ttl_s", config.link_ttl_s),
+        *("epochs", ",".join(f"{epoch}:{till or 0}" for epoch, till in sorted(config.accepted_epochs.items()))),
+    ]
+    for epoch, secret in config.secrets.items():
+        fields += (f"secret:{epoch}", secret.hex())
+    return fields
+
+
+class Gate:
+    """Everything that may be asked of the gate store. Raises ``GateUnavailable`` when it does not answer."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def connect(cls, url: str, *, timeout_s: float, name: str) -> Self:
+        """A gate on the store at ``url``; connects lazily."""
+        return cls(Store(url, timeout_s=timeout_s, name=name))
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def load(self, lane_id: LaneId, *, generation: int, nonce: str, units: int, config: LaneConfig) -> Applied:
+        """Load stock: the genesis of a generation. Idempotent by generation and nonce."""
+        keys = LaneKeys(lane_id)
+        reply = await self.store.run(
+            "load",
+            (keys.config, keys.lane, keys.claims, keys.shoppers, keys.causes, keys.journal, keys.applied, keys.counts),
+            (generation, nonce, units, *config_fields(config)),
+        )
+        return _applied(reply)
+
+    async def admit(
+        self,
+        lane_id: LaneId,
+        attempts: Sequence[Attempt],
+        *,
+        generation: int,
+        seen_seq: int,
+        forged: int = 0,
+    ) -> Batch:
+        """Decide up to ``BATCH_MAX`` attempts at once; they see each other. None, to report ``forged`` alone.
+
+        ``generation`` and ``seen_seq`` are what the caller was last answered; ``forged`` counts the links it
+        refused by itself since its last call.
+        """
+        assert len(attempts) <= BATCH_MAX, len(attempts)
+        keys = LaneKeys(lane_id)
+        args: list[Any] = [generation, seen_seq, forged]
+        for one in attempts:
+            args += (
+                one.reservation_id.hex,
+                one.shopper_id.hex,
+                one.quantity,
+                one.link_epoch,
+                int(one.replay_only),
+            )
+        reply = await self.store.run(
+            "admit",
+            (
+                keys.config,
+                keys.lane,
+                keys.claims,
+                keys.shoppers,
+                keys.tries,
+                keys.journal,
+                keys.applied,
+                keys.counts,
+                keys.series,
+            ),
+            args,
+        )
+        now_ms, applied = int(reply[2]), _entry_or_none(reply[3])
+        return Batch(
+            EntryId(int(reply[0]), int(reply[1])),
+            now_ms,
+            applied,
+            [_decision(reply[at], reply[at + 1], reply[at + 2], now_ms, applied) for at in range(4, len(reply), 3)],
+        )
+
+    async def release(self, lane_id: LaneId, releases: Sequence[Release], *, generation: int) -> list[Applied]:
+        """Give units back, each at most once by its cause. At most ``RELEASES_MAX``."""
+        assert 0 < len(releases) <= RELEASES_MAX, len(releases)
+        keys = LaneKeys(lane_id)
+        args: list[Any] = [generation]
+        for one in releases:
+            args += (one.cause.hex, one.reservation_id.hex, str(one.entry_id), int(one.forfeit))
+        reply = await self.store.run(
+            "release", (keys.lane, keys.claims, keys.shoppers, keys.causes, keys.journal), args
+        )
+        return [
+            Applied(GateAnswer(reply[at]), _entry_or_none(reply[at + 1]), _int_or_none(reply[at + 2]))
+            for at in range(0, len(reply), 3)
+        ]
+
+    async def adjust(self, lane_id: LaneId, *, cause: UUID, units: int, generation: int) -> Applied:
+        """Raise the allotment by ``units``, or lower it when negative: ``NOT_ENOUGH`` below the available ones."""
+        keys = LaneKeys(lane_id)
+        reply = await self.store.run("adjust", (keys.lane, keys.causes, keys.journal), (generation, cause.hex, units))
+        return _applied(reply)
+
+    async def configure(
+        self, lane_id: LaneId, config: LaneConfig, *, generation: int, clear_fault: bool = False
+    ) -> GateAnswer:
+        """Apply the ledger's wishes. The fault latch stays unless ``clear_fault``."""
+        keys = LaneKeys(lane_id)
+        latch = "clear" if clear_fault else "keep"
+        reply = await self.store.run(
+            "configure",
+            (keys.config, keys.lane),
+            (generation, config.config_version, latch, *config_fields(config)),
+        )
+        return GateAnswer(reply)
+
+    async def latch(self, lane_id: LaneId, fault: str, *, generation: int) -> GateAnswer:
+        """Stop a lane for a fault; the first fault stays."""
+        keys = LaneKeys(lane_id)
+        return GateAnswer(await self.store.run("configure", (keys.config, keys.lane), (generation, 0, fault)))
+
+    async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
+        """One lane at one instant; with ``cursor``, what the journal holds there."""
+        keys = LaneKeys(lane_id)
+        reply = await self.store.run(
+            "read",
+            (keys.config, keys.lane, keys.journal, keys.applied, keys.counts),
+            (str(cursor) if cursor else "",),
+        )
+        return _reading(lane_id, reply)
+
+    async def secrets(self, lane_id: LaneId) -> dict[int, bytes]:
+        """The link secrets the lane knows, by epoch."""
+        async with unavailable_on_error():
+            fields = await self.store.client.hgetall(LaneKeys(lane_id).config)
+        return {
+            int(name.removeprefix("secret:")): bytes.fromhex(value)
+            for name, value in fields.items()
+            if name.startswith("secret:")
+        }
+
+    async def claims_of(self, lane_id: LaneId, shopper_id: UUID) -> list[tuple[UUID, EntryId, int]]:
+        """A shopper's live claims: reservation, journal entry, and ms from when on it may be told."""
+        keys = LaneKeys(lane_id)
+        async with unavailable_on_error():
+            row = await self.store.client.hget(keys.shoppers, shopper_id.hex)
+            reservations = [one for one in (row or "").partition(" ")[2].split(",") if one]
+            if not reservations:
+                return []
+            rows = await self.store.client.hmget(keys.claims, reservations)
+        found = []
+        for reservation, claim in zip(reservations, rows, strict=True):
+            if claim:
+                generation, seq, _quantity, at_ms, *_ = claim.split(" ")
+                found.append((UUID(reservation), EntryId(int(generation), int(seq)), int(at_ms)))
+        return found
+
+    async def entries(self, lane_id: LaneId, *, start: EntryId, count: int) -> list[JournalEntry]:
+        """Journal entries from ``start``, inclusive."""
+        async with unavailable_on_error():
+            rows = await self.store.client.xrange(LaneKeys(lane_id).journal, min=str(start), count=count)
+        return [read_entry(entry_id, fields) for entry_id, fields in rows]
+
+    async def wait_for_entries(self, after: Mapping[LaneId, EntryId], *, block_ms: int) -> set[LaneId]:
+        """Wait until some lane's journal goes beyond the given entry; which ones did, none when the time is up."""
+        lanes = {LaneKeys(lane).journal: lane for lane in after}
+        # Nothing applied yet: from before the genesis. "0-1" sorts below every entry of generation 1.
+        streams = {
+            key: str(after[lane]) if after[lane].seq >= 0 else f"{after[lane].generation - 1}-1"
+            for key, lane in lanes.items()
+        }
+        return {lanes[key] for key, _ in await self.store.blocking_read(streams, block_ms=block_ms)}
+
+    async def publish_applied(self, lane_id: LaneId, entry_id: EntryId) -> GateAnswer:
+        """Tell shoppers' tickets how far the ledger has come; never backwards within a generation."""
+        keys = LaneKeys(lane_id)
+        return GateAnswer(
+            await self.store.run("applied", (keys.applied, keys.lane), (entry_id.generation, entry_id.seq))
+        )
+
+    async def applied(self, lane_id: LaneId) -> EntryId | None:
+        """The last entry committed to the ledger, as published."""
+        async with unavailable_on_error():
+            return _entry_or_none(await self.store.client.get(LaneKeys(lane_id).applied) or "")
+
+    async def series(self, lane_id: LaneId, *, since_s: int) -> list[tuple[int, dict[str, int]]]:
+        """Outcomes in each second with traffic since ``since_s`` (seconds since the epoch), oldest first."""
+        keys = LaneKeys(lane_id)
+        since_ms = since_s * 1000
+        async with unavailable_on_error(), self.store.client.pipeline(transaction=True) as pipe:
+            pipe.xrange(keys.series, min=since_ms)
+            # One flush from before: each second is a difference of two running sums.
+            pipe.xrevrange(keys.series, max=f"({since_ms}", count=1)
+            pipe.hgetall(keys.counts)
+            flushes, before, current = await pipe.execute()
+        return _differences([fields for _, fields in (*before, *flushes)] + [current], since_s)
+
+    async def directory(self) -> dict[UUID, LaneEntry]:
+        """All items that have a lane."""
+        async with unavailable_on_error():
+            rows = await self.store.client.hgetall(DIRECTORY)
+        found = {}
+        for item, text in rows.items():
+            fields = json.loads(text)
+            item_id = UUID(item)
+            found[item_id] = LaneEntry(item_id, UUID(fields["sale_id"]), fields["slug"], fields["sku"], fields["lanes"])
+        return found
+
+    async def enter(self, entry: LaneEntry) -> None:
+        """Put an item into the directory, so that links and buys find its lane without PostgreSQL."""
+        text = json.dumps({"sale_id": entry.sale_id.hex, "slug": entry.slug, "sku": entry.sku, "lanes": entry.lanes})
+        async with unavailable_on_error():
+            await self.store.client.hset(DIRECTORY, entry.item_id.hex, text)
+
+    async def drop(self, entry: LaneEntry) -> None:
+        """Forget an item: only after retention."""
+        async with unavailable_on_error():
+            await self.store.client.hdel(DIRECTORY, entry.item_id.hex)
+            for lane in range(entry.lanes):
+                await self.store.client.unlink(*LaneKeys(LaneId(entry.item_id, lane)).all())
+
+    async def take_slots(self, names: Sequence[str], owner: str, *, ttl_ms: int) -> list[bool]:
+        """Which of these ticks of the clock are the caller's: one ``SET NX`` each."""
+        async with unavailable_on_error(), self.store.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.set(f"{SLOT_PREFIX}{name}", owner, nx=True, px=ttl_ms)
+            return [bool(taken) for taken in await pipe.execute()]
+
+    async def now_ms(self) -> int:
+        """The gate's clock."""
+        async with unavailable_on_error():
+            seconds, micros = await self.store.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def fitness(self) -> list[str]:
+        """Why this store must not carry a sale; empty when it may."""
+        async with unavailable_on_error():
+            info = await self.store.client.info("everything")
+        faults = []
+        if not info.get("aof_enabled"):
+            faults.append("append-only file is off: set `appendonly yes`")
+        if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
+            faults.append(f"policy {info.get('maxmemory_policy')} would evict stock: set `noeviction`")
+        if info.get("aof_last_write_status", "ok") != "ok":
+            faults.append("the append-only file cannot be written: is the disk full?")
+        if info.get("role") == "slave":
+            faults.append("this is a replica: point STAMPEDE_GATE_URL at the primary")
+        return faults
+
+
+def _applied(reply: Sequence[str]) -> Applied:
+    return Applied(GateAnswer(reply[0]), _entry_or_none(reply[1]), _int_or_none(reply[2]), _int_or_none(reply[3]))
+
+
+def _decision(outcome: str, first: str, second: str, now_ms: int, applied: EntryId | None) -> Decision:
+    kind = Outcome(outcome)
+    if kind in _HELD:
+        return Decision(kind, EntryId.parse(first), int(second), now_ms, 0, applied)
+    return Decision(kind, now_ms=now_ms, retry_after_ms=int(first) if kind in _RETRY else 0, applied=applied)
+
+
+def _reading(lane_id: LaneId, reply: Sequence[Any]) -> LaneReading:
+    config, lane, counts = _pairs(reply[1]), _pairs(reply[2]), _pairs(reply[3])
+    if not lane or not config:
+        return LaneReading(lane_id, loaded=False, read_at_ms=int(reply[0]))
+    counts.pop("second", None)
+    return LaneReading(
+        lane_id,
+        loaded=True,
+        read_at_ms=int(reply[0]),
+        generation=int(lane["generation"]),
+        seq=int(lane["seq"]),
+        digest=lane["digest"],
+        available=int(lane["available"]),
+        held=int(lane["held"]),
+        allotment=int(lane["allotment"]),
+        nonce=lane["nonce"],
+        config_version=int(config["config_version"]),
+        paused=config["paused"] == "1",
+        fault=lane.get("fault", ""),
+        opens_at_ms=int(config["opens_at_ms"]),
+        closes_at_ms=int(config["closes_at_ms"]),
+        link_epoch=int(config["link_epoch"]),
+        link_ttl_s=int(config["link_ttl_s"]),
+        applied=_entry_or_none(reply[4]),
+        journal_left=_int_or_none(reply[5]),
+        cursor_left=_int_or_none(reply[6]),
+        cursor_digest=reply[7] or None,
+        outcomes={name: int(value) for name, value in counts.items()},
+    )
+
+
+def _differences(sums: Sequence[Mapping[str, str]], since_s: int) -> list[tuple[int, dict[str, int]]]:
+    """Seconds out of running sums: each flush holds all outcomes up to its second."""
+    series: list[tuple[int, dict[str, int]]] = []
+    before: dict[str, int] = {}
+    for flush in sums:
+        now = {name: int(value) for name, value in flush.items()}
+        second = now.pop("second", 0)
+        grown = {name: value - before.get(name, 0) for name, value in now.items()}
+        before = now
+        changed = {name: value for name, value in grown.items() if value > 0}
+        if second >= since_s and changed:
+            series.append((second, changed))
+    return series

@@ -1,0 +1,72 @@
+"""The engine and its sessions: time-outs on every connection, one transaction a request or job."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from backend.settings import Settings
+
+SCHEMA_REVISION = "0001"
+"""The newest migration. The code must not import ``migrations``; a test holds the two together."""
+LOCK_TIMEOUT_MS = 10_000
+STATEMENT_TIMEOUT_MS = 30_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+"""A process frozen inside a transaction must not hold an item's row for longer."""
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def make_engine(settings: Settings, *, role: str) -> AsyncEngine:
+    """A pooled asyncpg engine whose sessions carry ``role`` as application name."""
+    return create_async_engine(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_timeout_s,
+        # A server that was restarted leaves dead connections in the pool; one round trip finds them.
+        pool_pre_ping=True,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        connect_args={
+            "timeout": settings.database_timeout_s,
+            "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 5,
+            "server_settings": {
+                "application_name": f"stampede-{role}",
+                "timezone": "UTC",
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+            },
+        },
+    )
+
+
+class Database:
+    """Hands out sessions; each ``transaction()`` commits when its block ends, rolls back when it raises."""
+
+    def __init__(self, engine: AsyncEngine, *, contended_max: int = 5) -> None:
+        self.engine = engine
+        self._contended = asyncio.Semaphore(contended_max)
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction, committed at the end of the block."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def contended(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that waits for an item's row. At most half of the pool may, so that readers (a ticket's
+        poll) always find a connection while a hundred payments of one item queue for its lock."""
+        async with self._contended, self.transaction() as session:
+            yield session
+
+    async def close(self) -> None:
+        await self.engine.dispose()

@@ -1,0 +1,42 @@
+"""Orders: journals drained into the ledger, holds that expire, units given back, cancellations."""
+
+from backend.orders.drain import Drain, Drained
+from backend.orders.expiry import expire_due
+from backend.orders.faults import record_fault
+from backend.orders.listing import order_of, orders_of
+from backend.orders.relay import relay_all, relay_lane
+from backend.orders.repository_reads import ClaimRow, TicketRow
+from backend.orders.repository_shopper import ShopperOrder
+from backend.orders.service import (
+    cancel_order,
+    cancel_sale,
+    claims_of_shopper,
+    opening_of,
+    sale_exists,
+    ticket_row,
+)
+from backend.orders.settlement import Settlement, Settlements, confirm_paid, settle_captured
+
+__all__ = [
+    "ClaimRow",
+    "Drain",
+    "Drained",
+    "Settlement",
+    "Settlements",
+    "ShopperOrder",
+    "TicketRow",
+    "cancel_order",
+    "cancel_sale",
+    "claims_of_shopper",
+    "confirm_paid",
+    "expire_due",
+    "opening_of",
+    "order_of",
+    "orders_of",
+    "record_fault",
+    "relay_all",
+    "relay_lane",
+    "sale_exists",
+    "settle_captured",
+    "ticket_row",
+]

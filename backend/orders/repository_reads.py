@@ -1,0 +1,106 @@
+"""Queries for what shoppers ask of their own reservations and orders."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from backend.gate import EntryId, LaneId
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRow:
+    """What a ticket answers with."""
+
+    status: str
+    reason: str | None = None
+    expires_at: datetime | None = None
+    order_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """One reservation of a shopper, with what its ticket says."""
+
+    reservation_id: UUID
+    lane_id: LaneId
+    entry_id: EntryId
+    sku: str
+    status: str
+    admitted_at: datetime
+
+
+async def find_reservation(session: AsyncSession, reservation_id: UUID) -> TicketRow | None:
+    """A reservation, by the id that its ticket carries."""
+    row = (
+        await session.execute(
+            text("""
+                SELECT r.status, r.reason, r.expires_at, o.id
+                FROM reservations r LEFT JOIN orders o ON o.reservation_id = r.id WHERE r.id = :id
+            """),
+            {"id": reservation_id},
+        )
+    ).first()
+    return TicketRow(*row) if row else None
+
+
+async def is_past(session: AsyncSession, lane_id: LaneId, entry_id: EntryId) -> bool:
+    """Whether the ledger has gone beyond a journal entry: a reservation it does not have then never will be."""
+    row = (
+        await session.execute(
+            text("SELECT generation, seq FROM journal_cursors WHERE item_id = :item AND lane = :lane"),
+            {"item": lane_id.item_id, "lane": lane_id.lane},
+        )
+    ).first()
+    return row is not None and row[1] is not None and entry_id <= EntryId(row[0], row[1])
+
+
+async def claims_of(session: AsyncSession, slug: str, shopper_id: UUID) -> list[ClaimRow]:
+    """A shopper's reservations in a sale, oldest first."""
+    rows = await session.execute(
+        text("""
+            SELECT r.id, r.item_id, r.lane, r.generation, r.seq, i.sku, r.status, r.admitted_at
+            FROM reservations r JOIN sales s ON s.id = r.sale_id JOIN sale_items i ON i.id = r.item_id
+            WHERE s.slug = :slug AND r.shopper_id = :shopper ORDER BY r.admitted_at, r.id LIMIT 1000
+        """),
+        {"slug": slug, "shopper": shopper_id},
+    )
+    return [ClaimRow(row.id, LaneId(row.item_id, row.lane), EntryId(row.generation, row.seq), *row[5:]) for row in rows]
+
+
+async def sale_with_slug(session: AsyncSession, slug: str) -> bool:
+    """Whether shoppers may know of such a sale."""
+    found = await session.execute(text("SELECT 1 FROM sales WHERE slug = :slug AND stage <> 'draft'"), {"slug": slug})
+    return found.first() is not None
+
+
+async def opening(session: AsyncSession, slug: str, sku: str) -> tuple[datetime | None, datetime]:
+    """When an item's sale opens, None when there is no such item, and the database's clock."""
+    row = (
+        await session.execute(
+            text("""
+                SELECT (SELECT s.opens_at FROM sales s JOIN sale_items i ON i.sale_id = s.id
+                        WHERE s.slug = :slug AND i.sku = :sku AND s.stage = 'scheduled'), clock_timestamp()
+            """),
+            {"slug": slug, "sku": sku},
+        )
+    ).one()
+    return row[0], row[1]
+
+
+async def order_status(session: AsyncSession, order_id: UUID) -> str:
+    """The status of an order that exists."""
+    return str((await session.execute(text("SELECT status FROM orders WHERE id = :id"), {"id": order_id})).scalar_one())
+
+
+async def order_for_cancel(session: AsyncSession, order_id: UUID, shopper_id: UUID) -> tuple[UUID, UUID] | None:
+    """Item and reservation of a shopper's own order."""
+    row = (
+        await session.execute(
+            text("SELECT item_id, reservation_id FROM orders WHERE id = :id AND shopper_id = :shopper"),
+            {"id": order_id, "shopper": shopper_id},
+        )
+    ).first()
+    return (row[0], row[1]) if row else None

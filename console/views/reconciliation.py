@@ -1,0 +1,130 @@
+"""The audit of one sale: its balance now, and runs that compare gate, journal and ledger."""
+
+from typing import Any
+
+import streamlit as st
+
+from console import downloads, poller, session, wording, zones
+from console.sale_actions import RECONCILERS, refusal
+from console.session import Operator
+from console.views import parts
+
+FINDING_LIMIT = 500
+_COUNTS = ("oversold", "stranded", "drift", "duplicates")
+
+
+def show(sale: dict[str, Any], me: Operator) -> None:
+    scope = f"sale {sale['id']}: reconcile"
+    head, button = st.columns([3, 1], vertical_alignment="center")
+    head.markdown(":gray[A run re-derives every unit from journal and ledger, and names what it cannot explain.]")
+    with button:
+        pressed = parts.action_button(
+            "Run reconciliation", scope, why_not=refusal(me.role, RECONCILERS), type="primary", width="stretch"
+        )
+    parts.show_problem(scope)
+    if pressed:
+        path = f"/audit/sales/{sale['id']}/reconciliations"
+        reply = parts.perform(scope, "POST", path, {}, done="Reconciliation finished.")
+        if reply is not None:
+            st.session_state["reconciliation-chosen"] = reply.data["id"]
+            poller.forget(sale["id"])
+        st.rerun()
+    runs = session.read(f"/audit/sales/{sale['id']}/reconciliations")["reconciliations"]
+    if runs:
+        _runs(runs, sale["time_zone"])
+    else:
+        parts.empty("No runs yet", "While a sale is live one runs by itself every few seconds.")
+    _balance(sale)
+    with st.container(key="card-ledger", border=True):
+        st.markdown("**Ledger**")
+        st.caption("Every entry, append-only, with its cause: one JSON object a line.")
+        parts.download_links(("Download ledger (NDJSON)", downloads.ledger_href(sale["id"])))
+
+
+def _runs(runs: list[dict[str, Any]], zone: str) -> None:
+    by_id = {run["id"]: run for run in runs}
+    if st.session_state.get("reconciliation-chosen") not in by_id:
+        st.session_state["reconciliation-chosen"] = runs[0]["id"]
+    with st.container(key="card-run", border=True):
+        chosen = st.selectbox(
+            "Run",
+            list(by_id),
+            key="reconciliation-chosen",
+            format_func=lambda i: f"{zones.short(by_id[i].get('finished_at'), zone)} · {by_id[i]['verdict']}",
+        )
+        _run(session.read(f"/audit/reconciliations/{chosen}"))
+    with st.expander(f"All runs ({len(runs)})"):
+        st.dataframe(
+            [
+                {
+                    "Finished": zones.short(run.get("finished_at"), zone),
+                    "Verdict": wording.kind(run["verdict"]),
+                    **{name.capitalize(): run.get(name) for name in _COUNTS},
+                    "Started by": wording.kind(str(run.get("trigger", "–"))),
+                }
+                for run in runs
+            ],
+            hide_index=True,
+            width="stretch",
+            alt="Reconciliation runs",
+        )
+
+
+def _run(run: dict[str, Any]) -> None:
+    clean = run["verdict"] == "clean"
+    if clean:
+        st.markdown(":green[**Clean.** Every unit is available, reserved, sold, or explained.]")
+    else:
+        st.markdown(f":red[**Findings: {len(run.get('findings', []))}.** Not every unit is explained.]")
+    with st.container(horizontal=True):
+        for name in _COUNTS:
+            st.metric(name.capitalize(), wording.count(run.get(name, 0)), width=120)
+    findings = run.get("findings", [])
+    if findings:
+        st.dataframe(
+            [
+                {wording.kind(name): wording.said(value) for name, value in finding.items()}
+                for finding in findings[:FINDING_LIMIT]
+            ],
+            hide_index=True,
+            width="stretch",
+            alt="Findings",
+        )
+        if len(findings) > FINDING_LIMIT:
+            st.caption(f"The first {FINDING_LIMIT} of {len(findings)}; the download has all.")
+    parts.download_links(
+        ("Download JSON", downloads.reconciliation_href(run["id"], "json")),
+        ("Download CSV", downloads.reconciliation_href(run["id"], "csv")),
+    )
+
+
+def _balance(sale: dict[str, Any]) -> None:
+    with st.container(key="card-balance", border=True):
+        st.markdown("**Balance now**")
+        balance = session.read(f"/audit/sales/{sale['id']}/balance")
+        zone = sale["time_zone"]
+        st.dataframe(
+            [
+                {
+                    "SKU": wording.plain(i["sku"]),
+                    "Allotment": i["allotment"],
+                    "Ledger available": i["ledger"]["available"],
+                    "Reserved": i["ledger"]["reserved"],
+                    "Sold": i["ledger"]["sold"],
+                    "Gate available": i.get("gate", {}).get("available"),
+                    "Gate held": i.get("gate", {}).get("held"),
+                    "In flight": i["in_flight"],
+                    "Drift": i["drift"],
+                    "Ledger read": zones.short(i["ledger"].get("read_at"), zone),
+                    "Gate read": zones.short(i.get("gate", {}).get("read_at"), zone),
+                }
+                for i in balance["items"]
+            ],
+            hide_index=True,
+            width="stretch",
+            alt="Balance by item",
+        )
+        st.caption(
+            f"Oversold {balance['oversold']} · stranded {balance['stranded']} · drift {balance['drift']}. "
+            "Drift is the gate's available less what the ledger and the journal expect."
+        )

@@ -1,0 +1,142 @@
+"""The gate store: Valkey or Redis with an append-only file, on loopback, behind passwords.
+
+The application's user cannot flush, reconfigure or stop the server, nor list all keys: a fault in the
+product must not be able to empty the gate. Supervisor and tests have another user for that.
+"""
+
+import hashlib
+import signal
+from pathlib import Path
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from stack.binaries import find_gate_server
+from stack.files import SecretBook, make_private_dir, write_private
+from stack.process import Process
+from stack.servers.base import LOOPBACK, Server
+
+ADMIN_USER = "stampede_admin"
+APP_USER = "stampede"
+BROKER_USER = "stampede_broker"
+# The first database is the gate's, the second the broker's.
+GATE_DATABASE = 0
+BROKER_DATABASE = 1
+# All but administration and what blocks or empties the whole server (`@dangerous` holds KEYS, FLUSHALL,
+# FLUSHDB, SWAPDB, CONFIG, DEBUG, SHUTDOWN …), with INFO back: readiness and the audit read it.
+_APP_RULES = "~* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info"
+
+# Dramatiq's own scripts list the acknowledgements of dead workers with KEYS, so its user may, and sees no other keys.
+_BROKER_RULES = "~dramatiq* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info +keys"
+
+# The default user cannot sign in, but keeps its rights: the server replays its append-only file as that user, and
+# EXEC checks them. With a bare `user default off` every script's writes are refused at the next start, with a line in
+# the log and an empty store.
+_CONFIG = """\
+bind {host}
+port {port}
+protected-mode yes
+daemonize no
+supervised no
+dir "{folder}"
+logfile ""
+loglevel notice
+databases 2
+tcp-backlog 1024
+tcp-keepalive 60
+save ""
+appendonly yes
+appendfsync everysec
+aof-load-truncated yes
+maxmemory {maxmemory}
+maxmemory-policy noeviction
+user default off resetpass ~* &* +@all
+user {admin} on #{admin_hash} ~* &* +@all
+user {app} on #{app_hash} {rules}
+user {broker} on #{app_hash} {broker_rules}
+"""
+
+
+class GateServer(Server):
+    """One standalone gate store."""
+
+    role = "gate"
+    stop_grace_s = 3.5  # as PostgreSQL's, beside which it stops
+
+    def __init__(self, data_dir: Path, *, name: str = "gate", port: int | None = None, maxmemory: str = "1gb") -> None:
+        """Keep its data in ``data_dir/<name>``."""
+        super().__init__(name, data_dir, port=port)
+        self._folder = self.data_dir / name
+        self._maxmemory = maxmemory
+        secrets = SecretBook(self.data_dir)
+        self._admin_password = secrets.get(f"{name}_admin_password")
+        self._app_password = secrets.get(f"{name}_app_password")
+
+    @property
+    def url(self) -> str:
+        """The gate's database, as the application's user."""
+        return self._url(APP_USER, self._app_password, GATE_DATABASE)
+
+    app_url = url
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's database, as the broker's user."""
+        return self._url(BROKER_USER, self._app_password, BROKER_DATABASE)
+
+    @property
+    def admin_url(self) -> str:
+        """The gate's database, with every right."""
+        return self._url(ADMIN_USER, self._admin_password, GATE_DATABASE)
+
+    def _url(self, user: str, password: str, database: int) -> str:
+        return f"redis://{user}:{password}@{LOOPBACK}:{self.port}/{database}"
+
+    async def prepare(self) -> None:
+        """Write the configuration; passwords stand in it as hashes alone."""
+        make_private_dir(self._folder)
+        config = _CONFIG.format(
+            host=LOOPBACK,
+            port=self.port,
+            folder=_quoted(self._folder),
+            maxmemory=self._maxmemory,
+            admin=ADMIN_USER,
+            admin_hash=hashlib.sha256(self._admin_password.encode()).hexdigest(),
+            app=APP_USER,
+            app_hash=hashlib.sha256(self._app_password.encode()).hexdigest(),
+            rules=_APP_RULES,
+            broker=BROKER_USER,
+            broker_rules=_BROKER_RULES,
+        )
+        write_private(self._folder / "gate.conf", config)
+
+    def process(self) -> Process:
+        """The server on its configuration; it has no children to think of."""
+        return Process(
+            [str(find_gate_server()), str(self._folder / "gate.conf")],
+            log_path=self.log_path,
+            cwd=self._folder,
+            stop_signal=signal.SIGTERM,
+        )
+
+    async def probe(self) -> bool:
+        """Answers PING and has loaded its file (``LOADING`` is an error until then)."""
+        try:
+            async with self._admin() as client:
+                return bool(await client.ping())
+        except redis.RedisError:
+            return False
+
+    async def flush(self) -> None:
+        """Empty all databases, scripts included."""
+        async with self._admin() as client:
+            await client.flushall()
+            await client.script_flush()
+
+    def _admin(self) -> redis.Redis:
+        return redis.Redis.from_url(self.admin_url, retry=Retry(NoBackoff(), 0), socket_timeout=5)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')

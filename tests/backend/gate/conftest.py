@@ -1,0 +1,5 @@
+"""Fixtures of the gate's tests."""
+
+from tests.support.fixtures import admin, gate, lane
+
+__all__ = ["admin", "gate", "lane"]
