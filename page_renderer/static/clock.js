@@ -5,8 +5,10 @@
 //   Date header         [Date - received, Date + 1000 - sent]         (whole seconds; nginx sends it,
 //                                                                      so it works with the API down)
 //   state.json's at_ms  [at_ms - received, infinity]                  (written some time before)
-// Intervals are intersected, newest first; the middle of what remains is the estimate. A few Date
-// headers at different fractions of a second already narrow it to about 100 ms. "Ours" is
+// Intervals are intersected, newest first; the lower end of what remains is what we count with: the
+// server's clock is at least there, so a page never opens early, however slow the answers were (the
+// middle was up to half a round trip ahead). It is late by the way back of the best answer. A few
+// Date headers at different fractions of a second already narrow it to about 100 ms. "Ours" is
 // performance.now(), which does not jump when somebody sets the computer's clock.
 
 const SAMPLES_MAX = 12;
@@ -19,7 +21,6 @@ export class ServerClock {
     this.samples = [];
     // Until the first answer: the device's own clock, which is usually right to a second.
     this.offset = fallbackMs - performance.now();
-    this.synchronised = false;
   }
 
   now() {
@@ -57,12 +58,9 @@ export class ServerClock {
       lowest = nextLow;
       highest = nextHigh;
     }
-    if (highest === Infinity) {
-      if (lowest > this.offset) this.offset = lowest;
-      return;
-    }
-    this.offset = lowest === -Infinity ? highest : (lowest + highest) / 2;
-    this.synchronised = true;
+    // With no upper end the device's own clock still counts, unless it is known to be behind.
+    if (highest === Infinity && lowest <= this.offset) return;
+    this.offset = lowest;
   }
 }
 
