@@ -1,27 +1,26 @@
 """The API as one ASGI application.
 
-request ─► /api/v1/buy/…  ─► BuyEndpoint (plain ASGI: no framework, no middleware)
-        └► everything else ─► Envelope ─► FastAPI: health, shopper, operator and audit routes
+request ─► buy, ticket, link ─► hot endpoint, straight from the parser (``backend.core.hot_protocol``)
+        └► everything else ──► Envelope ─► FastAPI: health, shopper, operator and audit routes
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import exc, text
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from backend import audit_api, operator_api, shopper_api
-from backend.api import AppState, State, open_state
+from backend.api import AppState, State, is_passing, open_state
 from backend.core.envelope import Envelope
 from backend.core.errors import Code, Refused
+from backend.core.hot import HotEndpoint
 from backend.core.http import (
     PROBLEM_RESPONSES,
-    PROBLEM_SCHEMA,
     StrictRoute,
     on_http_exception,
     on_refused,
@@ -32,16 +31,9 @@ from backend.core.log import get_logger
 from backend.gate import GateUnavailable
 from backend.models import SCHEMA_REVISION
 from backend.settings import Settings
-from backend.shopper_api.documentation import BUY_PATH, buy_path_item
 
-BUY_PREFIX = "/api/v1/buy/"
 CHECK_TIMEOUT_S = 2.0
 DOWN_RETRY_MS = 2_000
-
-# SQLSTATE classes and codes that say "not now": connection, resources, shut-down and cancelled statements,
-# a lock or a serialisation that did not come about, a server that only reads.
-_PASSING_CLASSES = ("08", "53", "57", "40")
-_PASSING_CODES = ("55P03", "25006", "25P03")
 
 log = get_logger()
 health = APIRouter(prefix="/api/v1/health", tags=["health"], route_class=StrictRoute)
@@ -89,7 +81,7 @@ async def _on_gate_unavailable(_: Request, error: Exception) -> Response:
 
 async def _on_database_error(_: Request, error: Exception) -> Response:
     """503 while PostgreSQL cannot do it; anything else is our fault and goes on to become a 500."""
-    if not _is_passing(error):
+    if not is_passing(error):
         raise error
     log.warning("request.database_down", error=type(error).__name__)
     return problem_response(Refused(Code.DEGRADED, retry_after_ms=DOWN_RETRY_MS))
@@ -99,30 +91,13 @@ async def _on_unexpected(_: Request, __: Exception) -> Response:
     return problem_response(Refused(Code.INTERNAL))
 
 
-def _is_passing(error: BaseException) -> bool:
-    if isinstance(error, exc.DBAPIError):
-        code = str(getattr(error.orig, "sqlstate", None) or "")
-        return error.connection_invalidated or code.startswith(_PASSING_CLASSES) or code in _PASSING_CODES
-    # The pool's own time-out, and what asyncpg raises unwrapped when it cannot connect.
-    return isinstance(error, (exc.TimeoutError, OSError, TimeoutError))
-
-
-class _Api(FastAPI):
-    """FastAPI's part; its document describes the buy endpoint too."""
-
-    def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        document["paths"].setdefault(BUY_PATH, buy_path_item(PROBLEM_SCHEMA))
-        return document
-
-
 class Platform:
     """The ASGI application that the server runs. ``api`` is FastAPI's part, for tests and the OpenAPI document."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._buy: ASGIApp | None = None
-        self.api = _Api(
+        self._hot: shopper_api.HotEndpoints | None = None
+        self.api = FastAPI(
             title="Stampede",
             version="1",
             summary="Flash sales that are never oversold and never stranded",
@@ -137,19 +112,20 @@ class Platform:
         self._enveloped = Envelope(self.api)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._buy is not None and scope["type"] == "http" and scope["path"].startswith(BUY_PREFIX):
-            await self._buy(scope, receive, send)
-        else:
-            await self._enveloped(scope, receive, send)
+        await self._enveloped(scope, receive, send)
+
+    def find_hot(self, method: str, path: str) -> HotEndpoint | None:
+        """For ``hot_protocol``: the endpoint that answers without a framework, once the application has started."""
+        return None if self._hot is None else self._hot.find(method, path)
 
     @asynccontextmanager
     async def _lifespan(self, api: FastAPI) -> AsyncIterator[None]:
         async with open_state(self._settings) as state:
             api.state.stampede = state
-            self._buy = shopper_api.BuyEndpoint(state)
+            self._hot = api.state.hot = shopper_api.HotEndpoints(state)
             log.info("api.started")
             yield
-            self._buy = None
+            self._hot = None
         log.info("api.stopped")
 
 

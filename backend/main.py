@@ -6,6 +6,8 @@ import sys
 import uvicorn
 
 from backend.app import create_app
+from backend.core.collector import quiet_collector
+from backend.core.hot_protocol import hot_protocol
 from backend.core.log import configure_logging
 from backend.settings import get_settings
 
@@ -21,13 +23,13 @@ KEEP_ALIVE_S = 75
 
 def server(port: int, host: str) -> uvicorn.Server:
     """A server with our limits. ``proxy_headers`` stays off: nothing here believes a forwarded header."""
-    settings = get_settings()
+    platform = create_app(get_settings())
     config = uvicorn.Config(
-        create_app(settings),
+        platform,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=hot_protocol(platform.find_hot),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -50,6 +52,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     configure_logging("api", get_settings().log_level)
     api = server(options.port, options.host)
+    quiet_collector()
     api.run()
     return 0 if api.started else 1
 

@@ -7,6 +7,7 @@ import threading
 import dramatiq
 from dramatiq import Worker
 
+from backend.core.collector import quiet_collector
 from backend.core.log import configure_logging, get_logger
 from backend.jobs import Enqueuer, Queue, make_broker
 from backend.settings import get_settings
@@ -47,6 +48,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     worker = Worker(broker, queues=options.queues, worker_threads=options.threads, worker_timeout=IDLE_POLL_MS)
+    quiet_collector()
     worker.start()
     log.info("worker.started", queues=sorted(options.queues))
     stop.wait()

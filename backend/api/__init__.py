@@ -8,8 +8,11 @@ from backend.api.access import (
     SignedInShopper,
     State,
     bearer_token,
+    shopper_of,
+    shopper_scheme,
 )
 from backend.api.calls import Calls, answered
+from backend.api.passing import is_passing
 from backend.api.state import AppState, open_state
 
 __all__ = [
@@ -23,5 +26,8 @@ __all__ = [
     "State",
     "answered",
     "bearer_token",
+    "is_passing",
     "open_state",
+    "shopper_of",
+    "shopper_scheme",
 ]

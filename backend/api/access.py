@@ -8,10 +8,11 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from backend.accounts import Actor, actor_of, record_refusal
+from backend.accounts import Actor, ShopperTokens, actor_of, record_refusal
 from backend.api.state import AppState
 from backend.core.clock import now_ms
 from backend.core.errors import Code, Refused
+from backend.core.hot import HotRequest
 from backend.core.ids import parse_id
 from backend.models import Role
 
@@ -20,7 +21,7 @@ MAX_TOKEN_CHARS = 256
 # They only document the scheme; reading the header is ours, because a second header or a stray blank must
 # not be read in two ways by two layers.
 _operator_scheme = HTTPBearer(auto_error=False, scheme_name="operator", description="From POST operator/session")
-_shopper_scheme = HTTPBearer(auto_error=False, scheme_name="shopper", description="From POST shoppers/sessions")
+shopper_scheme = HTTPBearer(auto_error=False, scheme_name="shopper", description="From POST shoppers/sessions")
 
 
 def _state(request: Request) -> AppState:
@@ -85,7 +86,16 @@ Auditor = Annotated[Actor, Depends(_roles(Role.OWNER, Role.AUDITOR))]
 """May run reconciliations."""
 
 
-async def _shopper(request: Request, state: State, _: Annotated[object, Security(_shopper_scheme)]) -> UUID:
+def shopper_of(request: HotRequest, tokens: ShopperTokens) -> bytes:
+    """The shopper of a hot request, as the 16 bytes of the id, from the token alone. Raises ``Refused``."""
+    scheme, _, token = request.field(b"authorization").partition(" ")
+    shopper = tokens.verify_bytes(token, now_ms()) if scheme.lower() == "bearer" else None
+    if shopper is None:
+        raise Refused(Code.UNAUTHENTICATED)
+    return shopper
+
+
+async def _shopper(request: Request, state: State, _: Annotated[object, Security(shopper_scheme)]) -> UUID:
     token = bearer_token(request)
     shopper_id = state.shopper_tokens.verify(token, now_ms()) if token else None
     if shopper_id is None:

@@ -1,4 +1,4 @@
-"""The outermost layer of every answer but the hot path's: a request id, safe headers, and no exception uncaught."""
+"""The outermost layer of every answer but the hot door's: a request id, safe headers, and no exception uncaught."""
 
 from typing import Any
 from uuid import uuid4
@@ -7,17 +7,9 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.core.errors import Code, Refused
+from backend.core.hot import SAFE_HEADERS
 from backend.core.http import problem_response
 from backend.core.log import get_logger
-
-HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
-"""Put on each answer that has not its own."""
 
 log = get_logger()
 
@@ -60,7 +52,7 @@ class Envelope:
 def _complete(message: Message, request_id: str) -> None:
     headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
     present = {name.lower() for name, _ in headers}
-    headers += [header for header in HEADERS if header[0] not in present]
+    headers += [header for header in SAFE_HEADERS if header[0] not in present]
     headers.append((b"x-request-id", request_id.encode()))
     message["headers"] = headers
 

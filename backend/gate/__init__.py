@@ -3,14 +3,13 @@
 It knows Redis and nothing of HTTP, SQL or jobs.
 """
 
-from backend.gate.admission import Admission, Overloaded
+from backend.gate.admission import Admission, LaneAdmission, Overloaded
 from backend.gate.gate import BATCH_MAX, RELEASES_MAX, Gate
-from backend.gate.identity import reservation_id
+from backend.gate.identity import reservation_bytes, reservation_id
 from backend.gate.journal import JournalBroken, JournalEntry, verify_chain
-from backend.gate.keys import LaneId, LaneKeys
-from backend.gate.links import Link, is_genuine, issue_link, parse_link
+from backend.gate.keys import FIRST_LANE, LaneId, LaneKeys
+from backend.gate.links import Link, is_genuine, issue_link, issue_link_bytes, parse_link
 from backend.gate.outcomes import GateAnswer, JournalKind, Outcome
-from backend.gate.store import GateUnavailable
 from backend.gate.tickets import TICKET_KEY_LABEL, Ticket, Tickets
 from backend.gate.values import (
     Applied,
@@ -25,9 +24,11 @@ from backend.gate.values import (
     Throttle,
 )
 from backend.gate.views import LaneView, LaneViews
+from backend.gate.wire import GateUnavailable
 
 __all__ = [
     "BATCH_MAX",
+    "FIRST_LANE",
     "RELEASES_MAX",
     "TICKET_KEY_LABEL",
     "Admission",
@@ -42,6 +43,7 @@ __all__ = [
     "JournalBroken",
     "JournalEntry",
     "JournalKind",
+    "LaneAdmission",
     "LaneConfig",
     "LaneEntry",
     "LaneId",
@@ -58,7 +60,9 @@ __all__ = [
     "Tickets",
     "is_genuine",
     "issue_link",
+    "issue_link_bytes",
     "parse_link",
+    "reservation_bytes",
     "reservation_id",
     "verify_chain",
 ]

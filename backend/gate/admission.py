@@ -6,16 +6,21 @@ attempts, so the cost of a round trip (about 60–80 µs of client CPU) is share
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from backend.gate.gate import BATCH_MAX, Gate
 from backend.gate.keys import LaneId
 from backend.gate.outcomes import Outcome
-from backend.gate.store import GateUnavailable
 from backend.gate.values import Attempt, Batch, Decision
+from backend.gate.wire import GateUnavailable
 
 WAITING_MAX = 20_000
 """Attempts of one lane that may wait in one process: at 40 k/s half a second, and about 10 MB."""
 FORGED_FLUSH_S = 1.0
+
+
+Answered = Callable[[Decision | GateUnavailable], None]
+"""What to call with the answer to an attempt. It must not raise: others of its batch come after it."""
 
 
 class Overloaded(Exception):
@@ -28,7 +33,7 @@ class LaneAdmission:
     def __init__(self, gate: Gate, lane_id: LaneId) -> None:
         self._gate = gate
         self._lane_id = lane_id
-        self._waiting: deque[tuple[Attempt, asyncio.Future[Decision]]] = deque()
+        self._waiting: deque[tuple[Attempt, Answered]] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._forged = 0
         self._forged_timer: asyncio.TimerHandle | None = None
@@ -36,14 +41,27 @@ class LaneAdmission:
         self.generation = 0
         self.seen_seq = -1
 
-    def submit(self, attempt: Attempt) -> asyncio.Future[Decision]:
-        """The decision to come. Raises ``Overloaded``; the future raises ``GateUnavailable``."""
+    def decide(self, attempt: Attempt, answered: Answered) -> None:
+        """Have an attempt decided; ``answered`` gets the decision, or why there is none. Raises ``Overloaded``."""
         if len(self._waiting) >= WAITING_MAX:
             raise Overloaded
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._waiting.append((attempt, future))
+        self._waiting.append((attempt, answered))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send())
+
+    def submit(self, attempt: Attempt) -> asyncio.Future[Decision]:
+        """The decision to come. Raises ``Overloaded``; the future raises ``GateUnavailable``."""
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+
+        def answered(answer: Decision | GateUnavailable) -> None:
+            if future.done():  # its client may have gone
+                return
+            if isinstance(answer, GateUnavailable):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self.decide(attempt, answered)
         return future
 
     def count_forged(self) -> None:
@@ -64,7 +82,7 @@ class LaneAdmission:
                 count = min(len(self._waiting), BATCH_MAX)
                 batch = [self._waiting.popleft() for _ in range(count)]
                 try:
-                    decisions = await self._decide([attempt for attempt, _ in batch])
+                    decisions = await self._ask([attempt for attempt, _ in batch])
                 except GateUnavailable as error:
                     self._fail(batch, str(error))
                     return
@@ -73,21 +91,20 @@ class LaneAdmission:
                     # but nobody may be left waiting for it for ever.
                     self._fail(batch, f"{type(error).__name__}: {error}")
                     raise
-                for (_, future), decision in zip(batch, decisions, strict=True):
-                    if not future.done():  # its client may have gone
-                        future.set_result(decision)
+                for (_, answered), decision in zip(batch, decisions, strict=True):
+                    answered(decision)
         finally:
             self._sender = None
 
-    def _fail(self, batch: list[tuple[Attempt, asyncio.Future[Decision]]], reason: str) -> None:
+    def _fail(self, batch: list[tuple[Attempt, Answered]], reason: str) -> None:
         # Whoever waits behind would only wait for the same time-out again.
         batch += self._waiting
         self._waiting.clear()
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(GateUnavailable(reason))
+        error = GateUnavailable(reason)
+        for _, answered in batch:
+            answered(error)
 
-    async def _decide(self, attempts: list[Attempt]) -> list[Decision]:
+    async def _ask(self, attempts: list[Attempt]) -> list[Decision]:
         reply = await self._call(attempts)
         stale = [at for at, one in enumerate(reply.decisions) if one.outcome is Outcome.STALE_GENERATION]
         if not stale:

@@ -7,10 +7,14 @@ import hashlib
 from uuid import UUID
 
 
-def reservation_id(shopper_id: UUID, item_id: UUID, idempotency_key: str) -> UUID:
-    """The first 128 bits of SHA-256 over the three, each of fixed length but the last.
+def reservation_bytes(shopper: bytes, item: bytes, idempotency_key: str) -> bytes:
+    """The first 16 bytes of SHA-256 over the three, each of fixed length but the last.
 
     Nobody gains by computing it: an id is used only together with its shopper's own bearer token.
     """
-    digest = hashlib.sha256(shopper_id.bytes + item_id.bytes + idempotency_key.encode()).digest()
-    return UUID(bytes=digest[:16])
+    return hashlib.sha256(shopper + item + idempotency_key.encode()).digest()[:16]
+
+
+def reservation_id(shopper_id: UUID, item_id: UUID, idempotency_key: str) -> UUID:
+    """The same for ids."""
+    return UUID(bytes=reservation_bytes(shopper_id.bytes, item_id.bytes, idempotency_key))

@@ -1,4 +1,7 @@
-"""The gate's connection to Redis or Valkey: no re-sending, explicit time-outs, one exception for all that fails."""
+"""The gate's way to Redis or Valkey: no re-sending, explicit time-outs, one exception for all that fails.
+
+Scripts go over one shared ``Wire``; plain commands, and reads that block, over redis-py's pool.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -7,19 +10,13 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from backend.gate.scripts import SCRIPTS
+from backend.gate.wire import GateUnavailable, UnknownScript, Wire
 
 POOL_SIZE = 64
 """The blocking pool waits for a free connection; the default one raises at its 101st."""
-
-
-class GateUnavailable(Exception):
-    """The store cannot be reached, or refused. The call may or may not have been carried out.
-
-    Every script is idempotent by its cause, so whoever catches this may try again with the same ids.
-    """
 
 
 @asynccontextmanager
@@ -33,7 +30,7 @@ async def unavailable_on_error() -> AsyncIterator[None]:
 
 
 class Store:
-    """A pool of connections and the scripts.
+    """The scripts, and a pool of connections for everything else.
 
     redis-py re-sends commands by itself by default (10 times): a lost answer would become a second try that
     nobody asked for, so that is off here.
@@ -41,6 +38,7 @@ class Store:
 
     def __init__(self, url: str, *, timeout_s: float, name: str) -> None:
         self.timeout_s = timeout_s
+        self._wire = Wire(url, timeout_s=timeout_s, name=name)
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=POOL_SIZE,
@@ -59,12 +57,11 @@ class Store:
         """Run a script by its hash, sending its text when the server does not know it (restart, failover)."""
         script = SCRIPTS[name]
         assert len(keys) == script.keys, (name, keys)
-        async with unavailable_on_error():
-            try:
-                return await self.client.evalsha(script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                # Nothing was carried out: NOSCRIPT is answered before the script starts.
-                return await self.client.eval(script.source, len(keys), *keys, *args)
+        try:
+            return await self._wire.call("EVALSHA", script.sha, len(keys), *keys, *args)
+        except UnknownScript:
+            # Nothing was carried out: NOSCRIPT is answered before the script starts.
+            return await self._wire.call("EVAL", script.source, len(keys), *keys, *args)
 
     async def blocking_read(self, streams: dict[str, str], *, block_ms: int) -> list[Any]:
         """``XREAD BLOCK``, for at most half of the socket's time-out."""
@@ -73,5 +70,6 @@ class Store:
         return list(reply or [])
 
     async def close(self) -> None:
+        await self._wire.close()
         await self.client.aclose()
         await self._pool.disconnect()

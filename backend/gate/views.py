@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from backend.gate.gate import Gate
-from backend.gate.keys import LaneId
+from backend.gate.keys import FIRST_LANE, LaneId
 from backend.gate.values import LaneEntry, LaneReading
 
 VIEW_MAX_AGE_S = 0.25
@@ -44,7 +44,12 @@ class LaneViews:
         self._items: dict[tuple[str, str], UUID] = {}
         self._directory_at_s = float("-inf")
         self._views: dict[LaneId, LaneView] = {}
+        self._first_lanes: dict[bytes, LaneView] = {}  # lane 0 of an item, by the bytes that stand in links
         self._refreshing: dict[LaneId | None, asyncio.Task[None]] = {}
+
+    def known_entry(self, item_id: UUID) -> LaneEntry | None:
+        """The directory's line for an item, if it was read before."""
+        return self._entries.get(item_id)
 
     async def entry(self, item_id: UUID) -> LaneEntry | None:
         """The directory's line for an item, or None when no lane was ever loaded for it."""
@@ -52,17 +57,35 @@ class LaneViews:
             await self._refresh_directory()
         return self._entries.get(item_id)
 
-    async def entry_by_sku(self, slug: str, sku: str) -> LaneEntry | None:
-        """The same, by names."""
-        if (slug, sku) not in self._items:
-            await self._refresh_directory()
+    def known_entry_by_sku(self, slug: str, sku: str) -> LaneEntry | None:
+        """The same by names, if it was read before."""
         item_id = self._items.get((slug, sku))
         return self._entries.get(item_id) if item_id else None
+
+    async def entry_by_sku(self, slug: str, sku: str) -> LaneEntry | None:
+        """The same by names."""
+        if (slug, sku) not in self._items:
+            await self._refresh_directory()
+        return self.known_entry_by_sku(slug, sku)
 
     async def entries_of_sale(self, slug: str) -> list[LaneEntry]:
         """All lines of one sale."""
         await self._refresh_directory()
         return [entry for entry in self._entries.values() if entry.slug == slug]
+
+    def known_view(self, lane_id: LaneId, *, epoch: int | None = None) -> LaneView | None:
+        """What ``view`` would return without asking the gate, None when it would have to."""
+        view = self._views.get(lane_id)
+        if view is None:
+            return None
+        if epoch is not None and epoch in view.secrets:
+            return view
+        return view if time.monotonic() - view.read_at_s <= VIEW_MAX_AGE_S else None
+
+    def known_by_item(self, item: bytes, epoch: int) -> LaneView | None:
+        """The view of an item's lane for a link, if it knows the link's epoch: no key to make, no clock to read."""
+        view = self._first_lanes.get(item)
+        return view if view is not None and epoch in view.secrets else None
 
     async def view(self, lane_id: LaneId, *, epoch: int | None = None) -> LaneView:
         """A view at most ``VIEW_MAX_AGE_S`` old.
@@ -70,14 +93,11 @@ class LaneViews:
         With ``epoch``, one of any age will do as long as it knows that epoch's secret: a genuine link then costs
         no call, and one of an unknown epoch costs at most one each ``VIEW_MAX_AGE_S``, for all together.
         """
-        view = self._views.get(lane_id)
-        if view is not None:
-            if epoch is not None and epoch in view.secrets:
-                return view
-            if time.monotonic() - view.read_at_s <= VIEW_MAX_AGE_S:
-                return view
-        await self._once(lane_id)
-        return self._views[lane_id]
+        view = self.known_view(lane_id, epoch=epoch)
+        if view is None:
+            await self._once(lane_id)
+            view = self._views[lane_id]
+        return view
 
     async def reread(self, lane_id: LaneId) -> LaneView:
         """A view that was begun after this call: no refresh under way is joined."""
@@ -105,4 +125,6 @@ class LaneViews:
     async def _read_lane(self, lane_id: LaneId) -> None:
         reading = await self._gate.read(lane_id)
         secrets = await self._gate.secrets(lane_id)
-        self._views[lane_id] = LaneView(reading, secrets, time.monotonic())
+        view = self._views[lane_id] = LaneView(reading, secrets, time.monotonic())
+        if lane_id.lane == FIRST_LANE:
+            self._first_lanes[lane_id.item_id.bytes] = view

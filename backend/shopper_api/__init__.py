@@ -1,12 +1,12 @@
-"""The shoppers' HTTP surface: sales, sign-in, links, tickets, orders, payments, and the buy endpoint."""
+"""The shoppers' HTTP surface: sales, sign-in, links, attempts, tickets, claims, orders, payments."""
 
 from fastapi import APIRouter
 
-from backend.shopper_api import clock, links, orders, payments, sales, shoppers, tickets
-from backend.shopper_api.buy import BuyEndpoint
+from backend.shopper_api import claims, clock, hot_routes, orders, payments, sales, shoppers
+from backend.shopper_api.hot_routes import HotEndpoints
 
 router = APIRouter()
-for _part in (clock, sales, shoppers, links, tickets, orders, payments):
+for _part in (clock, sales, shoppers, hot_routes, claims, orders, payments):
     router.include_router(_part.router)
 
-__all__ = ["BuyEndpoint", "router"]
+__all__ = ["HotEndpoints", "router"]

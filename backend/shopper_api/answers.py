@@ -1,11 +1,15 @@
 """Outcomes of the gate as answers: the one place that maps them."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from backend.core.errors import Code, Refused
 from backend.gate import Decision, EntryId, Outcome
 
+Status = Literal["queued", "reserved", "confirmed", "expired", "cancelled", "rejected"]
+"""Of a ticket or claim."""
 DEGRADED_RETRY_MS = 2_000
+JSON = ((b"content-type", b"application/json"),)
 BACKLOG_RETRY_MS = 3_000
 PAUSED_RETRY_MS = 5_000
 

@@ -1,151 +1,123 @@
-"""``POST /api/v1/buy/{link}``: a plain ASGI endpoint, because a framework's route costs more than the gate.
+"""``POST /api/v1/buy/{link}``: one attempt.
 
     bearer token → Idempotency-Key → body → link → gate (batched with whoever arrives meanwhile) → 202 or a problem
 
-Nothing here touches PostgreSQL or the broker. A route of the same address in the OpenAPI document describes it
-(``backend.shopper_api.documentation``).
+A hot endpoint (``backend.core.hot``), because a framework's route costs more than the gate. Nothing here touches
+PostgreSQL or the broker.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache
 from uuid import UUID
 
 import orjson
 
-from backend.api import AppState
-from backend.core.clock import now_ms
-from backend.core.errors import STATUS, Code, Refused, invalid_field, problem, retry_after_s
-from backend.core.log import get_logger
-from backend.core.strict_json import MAX_BODY_BYTES, parse_object
+from backend.api import AppState, shopper_of
+from backend.core.errors import Code, Refused, invalid_field
+from backend.core.hot import Head, HotRequest, Reply
+from backend.core.strict_json import parse_object
 from backend.core.text import IDEMPOTENCY_KEY
 from backend.gate import (
+    FIRST_LANE,
     Admission,
     Attempt,
     Decision,
     GateUnavailable,
+    LaneAdmission,
     LaneId,
+    LaneView,
+    Link,
     Outcome,
-    Overloaded,
-    Ticket,
     is_genuine,
     parse_link,
-    reservation_id,
+    reservation_bytes,
 )
-from backend.shopper_api.answers import DEGRADED, place_in_line, poll_after_ms, refusal
-
-log = get_logger()
+from backend.shopper_api.answers import DEGRADED, JSON, place_in_line, poll_after_ms, refusal
+from backend.shopper_api.hot import Endpoint
 
 PREFIX = "/api/v1/buy/"
 MAX_QUANTITY = 10_000
 """Above any per-shopper limit that makes sense; keeps every sum in the script far from a double's 2^53."""
 
-_JSON_HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_PROBLEM_HEADERS = [(b"content-type", b"application/problem+json"), *_JSON_HEADERS[1:]]
+_ACCEPTED = Head(202, JSON)
 
 
-class _Headers:
-    """The few headers of interest, each at most once."""
-
-    __slots__ = ("authorization", "content_type", "idempotency_key", "repeated")
-
-    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self.authorization = self.content_type = self.idempotency_key = b""
-        self.repeated = False
-        for name, value in headers:
-            if name == b"authorization":
-                self.repeated = self.repeated or bool(self.authorization)
-                self.authorization = value
-            elif name == b"idempotency-key":
-                self.repeated = self.repeated or bool(self.idempotency_key)
-                self.idempotency_key = value
-            elif name == b"content-type":
-                self.content_type = value
-
-
-class BuyEndpoint:
-    """The ASGI application for ``PREFIX``; one per process."""
+class BuyEndpoint(Endpoint):
+    """Answers attempts; one per process, because it holds the lanes' queues."""
 
     def __init__(self, state: AppState) -> None:
+        super().__init__()
         self._state = state
         self._admission = Admission(state.gate)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request. Every way in which it can be wrong is a 4xx, a gate that is down a 503."""
-        try:
-            status, headers, body = await self._answer(scope, receive)
-        except Refused as refused:
-            status, headers, body = _problem(refused)
-        except (GateUnavailable, Overloaded):
-            status, headers, body = _problem(DEGRADED)
-        except Exception:
-            log.exception("buy.failed")
-            status, headers, body = _problem(Refused(Code.INTERNAL))
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    async def _answer(self, scope: Any, receive: Any) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        if scope["method"] != "POST":
-            raise Refused(Code.METHOD_NOT_ALLOWED, "Send a POST.")
-        headers = _Headers(scope["headers"])
-        shopper_id = self._shopper(headers)
-        key = headers.idempotency_key.decode("latin-1")
-        if headers.repeated or not IDEMPOTENCY_KEY.fullmatch(key):
+    def answer(self, request: HotRequest, reply: Callable[[Reply], None]) -> None:
+        """Every way in which an attempt can be wrong is a 4xx, a gate that is down a 503."""
+        shopper = shopper_of(request, self._state.shopper_tokens)
+        key = request.field(b"idempotency-key")
+        if not IDEMPOTENCY_KEY.fullmatch(key):
             raise Refused(Code.INVALID, "Idempotency-Key takes 1 to 255 visible ASCII characters, once.")
-        quantity = await _quantity(headers, receive)
-        item_id, attempt = await self._attempt(scope["path"][len(PREFIX) :], shopper_id, key, quantity)
-        lane_id = LaneId(item_id)
-        decision = await self._admission.lane(lane_id).submit(attempt)
-        if decision.entry_id is None:
-            return _problem(refusal(decision))
-        return await self._accepted(lane_id, attempt, decision)
-
-    def _shopper(self, headers: _Headers) -> UUID:
-        scheme, _, token = headers.authorization.decode("latin-1").partition(" ")
-        shopper_id = None
-        if scheme.lower() == "bearer":
-            shopper_id = self._state.shopper_tokens.verify(token, now_ms())
-        if shopper_id is None:
-            raise Refused(Code.UNAUTHENTICATED)
-        return shopper_id
-
-    async def _attempt(self, text: str, shopper_id: UUID, key: str, quantity: int) -> tuple[UUID, Attempt]:
-        """Who wants what; forged and foreign links end here, all with one answer."""
-        link = parse_link(text)
-        entry = await self._state.views.entry(link.item_id) if link else None
-        if link is None or entry is None:
+        quantity = _quantity(request.field(b"content-type"), request.body) if request.body else 1
+        link = parse_link(request.path[len(PREFIX) :])
+        if link is None:
             raise Refused(Code.LINK_INVALID)
-        lane_id = LaneId(entry.item_id)
-        view = await self._state.views.view(lane_id, epoch=link.epoch)
-        if not is_genuine(link, shopper_id, view.secrets):
+        attempt = Attempt(reservation_bytes(shopper, link.item, key), shopper, quantity, link.epoch)
+        view = self._state.views.known_by_item(link.item, link.epoch)
+        if view is None:
+            self.later(self._look_up(link, attempt, reply), reply)
+        else:
+            self._try(view, link, attempt, reply)
+
+    async def _look_up(self, link: Link, attempt: Attempt, reply: Callable[[Reply], None]) -> None:
+        """The first attempt on a lane, or one with an epoch that this process has not met."""
+        views = self._state.views
+        item_id = UUID(bytes=link.item)
+        if await views.entry(item_id) is None:
+            raise Refused(Code.LINK_INVALID)
+        self._try(await views.view(LaneId(item_id), epoch=link.epoch), link, attempt, reply)
+
+    def _try(self, view: LaneView, link: Link, attempt: Attempt, reply: Callable[[Reply], None]) -> None:
+        """Forged and foreign links end here, all with one answer; the rest is the gate's to decide."""
+        lane = self._admission.lane(view.reading.lane_id)
+        if not is_genuine(link, attempt.shopper, view.secrets):
             if not view.reading.loaded:
                 raise DEGRADED
-            self._admission.lane(lane_id).count_forged()
+            lane.count_forged()
             raise Refused(Code.LINK_INVALID)
-        return entry.item_id, Attempt(
-            reservation_id=reservation_id(shopper_id, entry.item_id, key),
-            shopper_id=shopper_id,
-            quantity=quantity,
-            link_epoch=link.epoch,
-            replay_only=link.expires_at_ms <= view.now_ms,
-        )
+        attempt.replay_only = link.expires_at_ms <= view.now_ms
+        self._decide(lane, link, attempt, reply)
 
-    async def _accepted(
-        self, lane_id: LaneId, attempt: Attempt, decision: Decision
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        assert decision.entry_id is not None
-        ticket = self._state.tickets.sign(
-            Ticket(lane_id, attempt.reservation_id, decision.entry_id, decision.at_ms), attempt.shopper_id
-        )
+    def _decide(self, lane: LaneAdmission, link: Link, attempt: Attempt, reply: Callable[[Reply], None]) -> None:
+        def answered(decision: Decision | GateUnavailable) -> None:
+            try:
+                self._tell(decision, link, attempt, reply)
+            except Exception as error:  # noqa: BLE001 - the others of this batch are still to be told
+                self.failed(error, reply)
+
+        lane.decide(attempt, answered)
+
+    def _tell(
+        self, decision: Decision | GateUnavailable, link: Link, attempt: Attempt, reply: Callable[[Reply], None]
+    ) -> None:
+        if isinstance(decision, GateUnavailable):
+            self.refuse(DEGRADED, reply)
+            return
+        if decision.entry_id is None:
+            self.refuse(refusal(decision), reply)
+            return
         # The bucket's wait was granted together with the unit; telling it early would spend the wait's point.
         wait_ms = decision.at_ms - decision.now_ms
         if wait_ms > 0:
-            await asyncio.sleep(wait_ms / 1000)
+            loop = asyncio.get_running_loop()
+            loop.call_later(wait_ms / 1000, self._accept, link, attempt, decision, reply)
+        else:
+            self._accept(link, attempt, decision, reply)
+
+    def _accept(self, link: Link, attempt: Attempt, decision: Decision, reply: Callable[[Reply], None]) -> None:
+        assert decision.entry_id is not None
+        ticket = self._state.tickets.sign_bytes(
+            link.item, FIRST_LANE, attempt.reservation, decision.entry_id, decision.at_ms, attempt.shopper
+        )
         position = place_in_line(decision.entry_id, decision.applied)
         body = orjson.dumps(
             {
@@ -156,14 +128,12 @@ class BuyEndpoint:
                 "poll_after_ms": poll_after_ms(position),
             }
         )
-        return 202, _JSON_HEADERS, body
+        reply(Reply(_ACCEPTED, body))
 
 
-async def _quantity(headers: _Headers, receive: Any) -> int:
-    body = await _body(receive)
-    if not body:
-        return 1
-    media_type, _, parameters = headers.content_type.decode("latin-1").lower().partition(";")
+@lru_cache(maxsize=256)  # nearly every body is one of a few, and reading one strictly takes 5 µs
+def _quantity(content_type: str, body: bytes) -> int:
+    media_type, _, parameters = content_type.lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
     if media_type.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
         raise Refused(Code.UNSUPPORTED_MEDIA_TYPE, "Send application/json in UTF-8, or no body.")
@@ -176,29 +146,3 @@ async def _quantity(headers: _Headers, receive: Any) -> int:
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         raise invalid_field("quantity", f"A whole number from 1 to {MAX_QUANTITY}.")
     return quantity
-
-
-async def _body(receive: Any) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Refused(Code.INVALID, "The body was cut off.")
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            break
-    if len(body) > MAX_BODY_BYTES:
-        raise Refused(Code.TOO_LARGE, f"Send at most {MAX_BODY_BYTES} bytes.")
-    return body
-
-
-def _problem(refused: Refused) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    headers = _PROBLEM_HEADERS
-    if refused.retry_after_ms is not None:
-        headers = [*headers, (b"retry-after", retry_after_s(refused.retry_after_ms).encode())]
-    if refused.code is Code.UNAUTHENTICATED:
-        headers = [*headers, (b"www-authenticate", b'Bearer realm="stampede"')]
-    if refused.code is Code.METHOD_NOT_ALLOWED:
-        headers = [*headers, (b"allow", b"POST")]
-    return STATUS[refused.code], headers, orjson.dumps(problem(refused))

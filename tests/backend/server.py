@@ -13,6 +13,7 @@ from backend.accounts.passwords import Hashing
 from backend.accounts.service import add_operator
 from backend.app import create_app
 from backend.core.clock import now_ms
+from backend.core.hot_protocol import hot_protocol
 from backend.core.signing import derive_key
 from backend.settings import Settings
 from tests.backend.shop import Shop, Stall
@@ -31,7 +32,10 @@ class _Server(uvicorn.Server):
 async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running API; ``settings.public_url`` must name the port that is free now."""
     port = int(settings.public_url.rpartition(":")[2])
-    server = _Server(uvicorn.Config(create_app(settings), host="127.0.0.1", port=port, log_config=None, lifespan="on"))
+    platform = create_app(settings)
+    protocol = hot_protocol(platform.find_hot)
+    config = uvicorn.Config(platform, host="127.0.0.1", port=port, log_config=None, lifespan="on", http=protocol)
+    server = _Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
         assert not task.done(), task.exception()

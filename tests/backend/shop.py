@@ -134,7 +134,9 @@ class Shop:
         """One try at the gate."""
         lane_id = stall.lane(sku)
         one = reservation_id(shopper_id, lane_id.item_id, key)
-        batch = await self.gate.admit(lane_id, [Attempt(one, shopper_id, quantity, 1)], generation=1, seen_seq=-1)
+        batch = await self.gate.admit(
+            lane_id, [Attempt(one.bytes, shopper_id.bytes, quantity, 1)], generation=1, seen_seq=-1
+        )
         return one, batch.decisions[0]
 
     async def buy(self, stall: Stall, **how: Any) -> Bought:

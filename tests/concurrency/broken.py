@@ -40,7 +40,7 @@ class GetThenDecrGate(Gate):
             await self._admin.hincrby(keys.lane, "held", one.quantity)
             seq = await self._admin.hincrby(keys.lane, "seq", 1)
             reservation = one.reservation_id.hex
-            await self._admin.hset(keys.shoppers, shopper, f"1 {reservation}")
+            await self._admin.hset(keys.shoppers, shopper, f"1 0 {reservation}")
             await self._admin.hset(keys.claims, reservation, f"1 {seq} {one.quantity} 1 {shopper} live")
             decisions.append(Decision(Outcome.RESERVED, EntryId(1, seq), 1, 1))
         return Batch(EntryId(1, 0), 0, None, decisions)

@@ -88,7 +88,8 @@ class Lane:
         replay_only: bool = False,
     ) -> Attempt:
         shopper = shopper or uuid4()
-        return Attempt(reservation_id(shopper, self.lane_id.item_id, key), shopper, quantity, epoch, replay_only)
+        reservation = reservation_id(shopper, self.lane_id.item_id, key)
+        return Attempt(reservation.bytes, shopper.bytes, quantity, epoch, replay_only)
 
     async def batch(
         self, attempts: Iterable[Attempt], *, generation: int | None = None, seen: int = -1, forged: int = 0
@@ -118,6 +119,17 @@ class Lane:
 
     async def set_config(self, **fields: Any) -> None:
         await self.admin.hset(self.keys.config, mapping=fields)
+
+    async def last_try(self, shopper: UUID) -> int:
+        """Ms of the shopper's last try that reached the bucket, 0 for none."""
+        row = await self.admin.hget(self.keys.shoppers, shopper.hex)
+        return int(row.split(b" ")[1]) if row else 0
+
+    async def set_last_try(self, shopper: UUID, at_ms: int) -> None:
+        """Move a shopper's last try; what is held stays."""
+        row = await self.admin.hget(self.keys.shoppers, shopper.hex) or b"0 0 "
+        units, _, held = row.decode().split(" ")
+        await self.admin.hset(self.keys.shoppers, shopper.hex, f"{units} {at_ms} {held}")
 
     async def lane_field(self, name: str) -> str:
         value = await self.admin.hget(self.keys.lane, name)

@@ -49,7 +49,7 @@ for i = 1, count do
 end
 if #owners > 0 then
   local found = redis.call('HMGET', KEYS[3], unpack(owners))
-  for i, owner in ipairs(owners) do shopper_rows[owner] = found[i] or '0 ' end
+  for i, owner in ipairs(owners) do shopper_rows[owner] = found[i] or '0 0 ' end
 end
 redis.call('XLEN', KEYS[5])
 
@@ -84,8 +84,10 @@ for i = 1, count do
     causes[cause], new_causes[cause] = id, id
     claims[reservation] = string.format('%s %s %s %s %s closed', g, s, q, at, shopper)
     new_claims[reservation] = claims[reservation]
-    local units, list = string.match(shopper_rows[shopper], '^(%d+) (.*)$')
-    shopper_rows[shopper] = string.format('%.0f ', math.max(0, tonumber(units) - tonumber(q))) .. without(list, reservation)
+    -- The row stays at 0 units: it holds the last try, and the repeat window outlives what was given back.
+    local units, tried, list = string.match(shopper_rows[shopper], '^(%d+) (%d+) (.*)$')
+    units = string.format('%.0f', math.max(0, tonumber(units) - tonumber(q)))
+    shopper_rows[shopper] = units .. ' ' .. tried .. ' ' .. without(list, reservation)
     touched[shopper] = shopper_rows[shopper]
     lane[4] = left
     answer('DONE', id)
@@ -96,9 +98,7 @@ for _, entry in ipairs(entries) do redis.call('XADD', KEYS[5], unpack(entry)) en
 if #entries > 0 then
   for cause, id in pairs(new_causes) do redis.call('HSET', KEYS[4], cause, id) end
   for reservation, claim in pairs(new_claims) do redis.call('HSET', KEYS[2], reservation, claim) end
-  for shopper, row in pairs(touched) do
-    if string.sub(row, 1, 2) == '0 ' then redis.call('HDEL', KEYS[3], shopper) else redis.call('HSET', KEYS[3], shopper, row) end
-  end
+  for shopper, row in pairs(touched) do redis.call('HSET', KEYS[3], shopper, row) end
   redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'digest', digest,
     'available', string.format('%.0f', available), 'held', string.format('%.0f', held),
     'allotment', string.format('%.0f', allotment))

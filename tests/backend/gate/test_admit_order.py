@@ -69,12 +69,12 @@ async def _ended(scene: Scene) -> None:
 
 
 async def _limit(scene: Scene) -> None:
-    await scene.lane.admin.hset(scene.lane.keys.shoppers, scene.shopper.hex, f"10 {'0' * 32}")
+    await scene.lane.admin.hset(scene.lane.keys.shoppers, scene.shopper.hex, f"10 0 {'0' * 32}")
 
 
 async def _repeated(scene: Scene) -> None:
     await scene.lane.set_config(repeat_window_ms=HOUR_MS)
-    await scene.lane.admin.hset(scene.lane.keys.tries, scene.shopper.hex, now_ms() - 1)
+    await scene.lane.set_last_try(scene.shopper, now_ms() - 1)
 
 
 async def _sold_out(scene: Scene) -> None:
@@ -184,7 +184,11 @@ async def test_a_throttled_try_leaves_its_time_and_takes_nothing(lane: Lane) -> 
     before = await lane.contents()
     assert (await _answer(scene)).outcome is Outcome.THROTTLED
     after = await lane.contents()
-    assert list(after.pop(lane.keys.tries)) == [scene.shopper.hex.encode()]
+    rows = after.pop(lane.keys.shoppers)
+    assert list(rows) == [scene.shopper.hex.encode()]
+    units, tried, held = rows[scene.shopper.hex.encode()].split(b" ")
+    assert (units, held) == (b"0", b"")
+    assert int(tried) > 0
     after[lane.keys.lane].pop(b"tat")
     before[lane.keys.lane].pop(b"tat")
     assert after == before

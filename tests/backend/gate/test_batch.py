@@ -111,7 +111,7 @@ async def test_seq_stays_exact_beyond_what_a_double_prints(lane: Lane) -> None:
     assert await lane.lane_field("seq") == str(10**15 + 1)
 
 
-@pytest.mark.parametrize("key", ["journal", "claims", "shoppers", "tries", "counts", "series", "applied"])
+@pytest.mark.parametrize("key", ["journal", "claims", "shoppers", "counts", "series", "applied"])
 async def test_a_key_of_the_wrong_type_stops_the_batch_before_the_first_write(lane: Lane, key: str) -> None:
     await lane.load(5)
     await lane.buy()
@@ -142,9 +142,9 @@ async def test_without_memory_nothing_is_written(lane: Lane) -> None:
     normal = (await lane.admin.config_get("maxmemory"))["maxmemory"]
     await lane.admin.config_set("maxmemory", 1)
     try:
-        with pytest.raises(GateUnavailable, match="OutOfMemory"):
+        with pytest.raises(GateUnavailable, match="OOM"):
             await lane.admit(lane.attempt(), lane.attempt())
-        with pytest.raises(GateUnavailable, match="OutOfMemory"):
+        with pytest.raises(GateUnavailable, match="OOM"):
             await lane.gate.adjust(lane.lane_id, cause=uuid4(), units=1, generation=1)
         reading = await lane.gate.read(lane.lane_id)
     finally:

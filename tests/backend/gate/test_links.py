@@ -32,7 +32,7 @@ def _link(epoch: int = 4) -> str:
 
 def _accepted(text: str) -> bool:
     link = parse_link(text)
-    return link is not None and is_genuine(link, SHOPPER, SECRETS)
+    return link is not None and is_genuine(link, SHOPPER.bytes, SECRETS)
 
 
 def test_a_link_says_what_it_was_made_with() -> None:
@@ -40,7 +40,7 @@ def test_a_link_says_what_it_was_made_with() -> None:
     link = parse_link(text)
     assert link is not None
     assert len(text) == LINK_CHARS
-    assert (link.item_id, link.epoch, link.expires_at_ms) == (ITEM, 4, EXPIRES)
+    assert (link.item, link.epoch, link.expires_at_ms) == (ITEM.bytes, 4, EXPIRES)
     assert _accepted(text)
     assert _accepted(_link(5))
 
@@ -70,10 +70,10 @@ def test_every_replaced_character_is_found() -> None:
 def test_another_shopper_or_another_secret() -> None:
     link = parse_link(_link())
     assert link is not None
-    assert not is_genuine(link, uuid4(), SECRETS)
-    assert not is_genuine(link, SHOPPER, {4: SECRETS[5], 5: SECRETS[4]})
-    assert not is_genuine(link, SHOPPER, {5: SECRETS[5]})
-    assert not is_genuine(link, SHOPPER, {})
+    assert not is_genuine(link, uuid4().bytes, SECRETS)
+    assert not is_genuine(link, SHOPPER.bytes, {4: SECRETS[5], 5: SECRETS[4]})
+    assert not is_genuine(link, SHOPPER.bytes, {5: SECRETS[5]})
+    assert not is_genuine(link, SHOPPER.bytes, {})
 
 
 @pytest.mark.parametrize("spelling", [lambda t: t[:-1], lambda t: t + "A", lambda t: t + "=", lambda t: " " + t[1:],

@@ -140,8 +140,7 @@ async def test_the_window_is_per_shopper_and_ends(lane: Lane) -> None:
     again = await lane.buy(one, "2")
     assert again.outcome is Outcome.REPEATED
     assert 0 < again.retry_after_ms <= 10_000
-    last = int(await lane.admin.hget(lane.keys.tries, one.hex))
-    await lane.admin.hset(lane.keys.tries, one.hex, last - 10_000)
+    await lane.set_last_try(one, await lane.last_try(one) - 10_000)
     assert (await lane.buy(one, "3")).outcome is Outcome.RESERVED
 
 
@@ -149,10 +148,11 @@ async def test_a_repeated_try_does_not_start_the_window_anew(lane: Lane) -> None
     await lane.load(10, per_shopper_limit=10, throttle=Throttle(1e6, 1_000, 0, 10_000))
     shopper = uuid4()
     await lane.buy(shopper, "1")
-    last = await lane.admin.hget(lane.keys.tries, shopper.hex)
+    last = await lane.last_try(shopper)
+    assert last > 0
     for key in "2345":
         assert (await lane.buy(shopper, key)).outcome is Outcome.REPEATED
-    assert await lane.admin.hget(lane.keys.tries, shopper.hex) == last
+    assert await lane.last_try(shopper) == last
 
 
 async def test_a_throttled_try_starts_the_window_and_its_retry_covers_both(lane: Lane) -> None:
@@ -186,7 +186,7 @@ async def test_what_does_not_reach_the_bucket_starts_no_window(lane: Lane, harm:
         {Outcome.RESERVED} if harm == "limit" else {Outcome.SOLD_OUT, Outcome.BACKLOG, Outcome.PAUSED}
     )
     if harm != "limit":
-        assert not await lane.admin.exists(lane.keys.tries)
+        assert await lane.last_try(shopper) == 0
         await lane.set_lane(available=1)
         await lane.set_config(**undo)
         assert (await lane.buy(shopper, "2")).outcome is Outcome.RESERVED
@@ -195,7 +195,7 @@ async def test_what_does_not_reach_the_bucket_starts_no_window(lane: Lane, harm:
 async def test_a_try_stamped_after_now_counts_as_absent(lane: Lane) -> None:
     await lane.load(10, per_shopper_limit=10, throttle=Throttle(1e6, 1_000, 0, 10_000))
     shopper = uuid4()
-    await lane.admin.hset(lane.keys.tries, shopper.hex, now_ms() + 60_000)
+    await lane.set_last_try(shopper, now_ms() + 60_000)
     assert (await lane.buy(shopper, "1")).outcome is Outcome.RESERVED
     assert (await lane.buy(shopper, "2")).outcome is Outcome.REPEATED
 

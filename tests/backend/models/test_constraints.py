@@ -23,6 +23,23 @@ ENTRY = (
     "sold_delta, reservation_id) VALUES (:sale, :item, '{}', 1, {}, {}, {}, {}, {})"
 )
 SOMEBODY = "gen_random_uuid()"
+COPIED_RESERVATION = (
+    "INSERT INTO reservations (id, sale_id, item_id, lane, generation, seq, shopper_id, quantity, status, admitted_at) "
+    "SELECT {}, {}, {}, lane, generation, seq + 9, shopper_id, quantity, status, admitted_at FROM reservations "
+    "WHERE item_id = :item"
+)
+# A reservation without an order is made first: an order of its own is then refused for what differs alone.
+COPIED_ORDER = (
+    "WITH r AS (INSERT INTO reservations (id, sale_id, item_id, lane, generation, seq, shopper_id, quantity, status, "
+    "admitted_at) SELECT gen_random_uuid(), sale_id, item_id, lane, generation, seq + 9, shopper_id, quantity, status, "
+    "admitted_at FROM reservations WHERE item_id = :item RETURNING *) "
+    "INSERT INTO orders (id, reservation_id, sale_id, item_id, shopper_id, sku, quantity, status, price_minor, "
+    "currency) SELECT gen_random_uuid(), {}, sale_id, {}, {}, 'TEE-M', {}, status, 1, 'EUR' FROM r"
+)
+NOTIFICATION = (
+    "INSERT INTO notifications (id, kind, status, sale_id, order_id) "
+    "SELECT gen_random_uuid(), 'order_expired', 'pending', {}, {} FROM orders WHERE item_id = :item"
+)
 
 REFUSED = {
     "units_conserved": ITEM.format("available = available - 1"),
@@ -80,6 +97,25 @@ REFUSED = {
     "entry conserves units": ENTRY.format("adjust", 0, 1, 0, 0, SOMEBODY),
     "entry without a cause": ENTRY.format("adjust", 0, 0, 0, 0, "NULL"),
     "entry of no kind": ENTRY.format("gift", 0, 0, 0, 0, SOMEBODY),
+    "a reservation of no item": COPIED_RESERVATION.format("gen_random_uuid()", "sale_id", SOMEBODY),
+    "a reservation of another sale's item": COPIED_RESERVATION.format("gen_random_uuid()", SOMEBODY, "item_id"),
+    "an order of no reservation": COPIED_ORDER.format(SOMEBODY, "item_id", "r.shopper_id", "r.quantity"),
+    "an order of another item": COPIED_ORDER.format("r.id", SOMEBODY, "r.shopper_id", "r.quantity"),
+    "an order of another shopper": COPIED_ORDER.format("r.id", "item_id", SOMEBODY, "r.quantity"),
+    "an order of another quantity": COPIED_ORDER.format("r.id", "item_id", "r.shopper_id", "r.quantity + 1"),
+    "an entry of no item": ENTRY.replace(":item", SOMEBODY).format("adjust", 0, 0, 0, 0, SOMEBODY),
+    "an entry of another sale": ENTRY.replace(":sale", SOMEBODY).format("adjust", 0, 0, 0, 0, SOMEBODY),
+    "a notification of no order": NOTIFICATION.format(":sale", SOMEBODY),
+    "a notification of another sale": NOTIFICATION.format(SOMEBODY, "id"),
+    "a notification without its sale": NOTIFICATION.format("NULL", "id"),
+    "a reservation renamed": RESERVATION.format("id = gen_random_uuid()"),
+    "a reservation moved": RESERVATION.format("item_id = gen_random_uuid()"),
+    "an order moved": "UPDATE orders SET reservation_id = gen_random_uuid() WHERE item_id = :item",
+    "a notification moved": "UPDATE notifications SET order_id = gen_random_uuid() WHERE sale_id = :sale",
+    "a reservation deleted": "DELETE FROM reservations WHERE item_id = :item",
+    "an order deleted": "DELETE FROM orders WHERE item_id = :item",
+    "an item deleted": "DELETE FROM sale_items WHERE id = :item",
+    "a sale deleted": "DELETE FROM sales WHERE id = :sale",
     "sold twice": (
         "INSERT INTO ledger_entries (sale_id, item_id, kind, quantity, reservation_id, allotment_delta, "
         "available_delta, reserved_delta, sold_delta) SELECT sale_id, item_id, kind, quantity, reservation_id, 0, 0, "
@@ -151,6 +187,16 @@ async def test_the_application_cannot_switch_the_guard_off(
         await connection.close()
 
 
+async def test_a_row_that_agrees_is_taken(shop: Shop) -> None:
+    """The negative control of the copies above: refused for what differs, not for being copies."""
+    await shop.lane.admit(shop.lane.attempt())
+    await shop.drain()
+    await shop.rows(COPIED_ORDER.format("r.id", "item_id", "r.shopper_id", "r.quantity"))
+    await shop.rows(NOTIFICATION.format("sale_id", "id"))
+    assert await shop.one("SELECT count(*) FROM orders WHERE item_id = :item") == 2
+    assert await shop.one("SELECT count(*) FROM notifications WHERE sale_id = :sale") == 3
+
+
 async def test_a_failed_transaction_leaves_nothing(shop: Shop) -> None:
     async def fail() -> None:
         async with shop.database.transaction() as session:
@@ -167,6 +213,7 @@ async def test_every_connection_has_its_time_outs(shop: Shop) -> None:
         ("lock_timeout", "10s"),
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "1min"),
+        ("plan_cache_mode", "force_custom_plan"),
         ("timezone", "UTC"),
         ("application_name", "stampede-tests"),
     ):

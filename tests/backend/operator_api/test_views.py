@@ -34,7 +34,9 @@ def open_sale(owner: Operator, open_now: Callable[[Any], Awaitable[None]]) -> Op
 
 
 async def buy(state: AppState, lane: LaneId, shoppers: list[UUID]) -> list[Outcome]:
-    attempts = [Attempt(reservation_id(shopper, lane.item_id, "key"), shopper, 1, 1) for shopper in shoppers]
+    attempts = [
+        Attempt(reservation_id(shopper, lane.item_id, "key").bytes, shopper.bytes, 1, 1) for shopper in shoppers
+    ]
     batch = await state.gate.admit(lane, attempts, generation=1, seen_seq=0)
     return [one.outcome for one in batch.decisions]
 

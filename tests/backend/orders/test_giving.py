@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from backend.core.errors import Code, Refused
-from backend.gate import Applied, Attempt, Gate, GateUnavailable, Outcome
+from backend.gate import Applied, Attempt, Gate, GateUnavailable, Outcome, Ticket
 from backend.models import Database
-from backend.orders import cancel_order, expire_due, relay_all, relay_lane, repository, ticket_row
+from backend.orders import cancel_order, expire_due, relay_all, relay_lane, repository, ticket_rows
 from backend.orders.settlement import Settlement, confirm_paid
 from tests.support.checker import findings
 from tests.support.shop import Counters, Shop
@@ -153,8 +153,8 @@ async def test_a_cancelled_sale_takes_back_all_that_is_not_paid(database: Databa
     assert await shop.lane.lane_field("available") == "9"
     assert await shop.fault() is None
     assert await findings(shop, at_rest=True) == []
-    row = await ticket_row(database, queued[0].reservation_id, shop.lane.lane_id, won[0].entry_id)
-    assert row is not None
+    ticket = Ticket(shop.lane.lane_id, queued[0].reservation_id, won[0].entry_id, won[0].at_ms)
+    row = (await ticket_rows(database, [ticket]))[ticket.reservation_id]
     assert (row.status, row.reason) == ("rejected", "sale_cancelled")
     assert held.reservation_id
 
@@ -300,11 +300,10 @@ async def test_a_lost_reservation_has_an_honest_end(shop: Shop) -> None:
     attempt = shop.lane.attempt()
     old = await shop.lane.snapshot()
     (won,) = await shop.lane.admit(attempt)
-    asked = (shop.database, attempt.reservation_id, shop.lane.lane_id, won.entry_id)
-    assert await ticket_row(*asked) is None  # queued
+    ticket = Ticket(shop.lane.lane_id, attempt.reservation_id, won.entry_id, won.at_ms)
+    assert await ticket_rows(shop.database, [ticket]) == {}  # queued
     await shop.lane.fail_over_to(old)
     await shop.lane.admit(shop.lane.attempt())
     await shop.drain()
-    row = await ticket_row(*asked)
-    assert row is not None
+    row = (await ticket_rows(shop.database, [ticket]))[ticket.reservation_id]
     assert (row.status, row.reason) == ("rejected", "lost_in_failover")

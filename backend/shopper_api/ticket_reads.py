@@ -1,0 +1,63 @@
+"""Tickets' rows, read together: who asks while a query is under way goes into the next one.
+
+A query for one ticket takes about 600 µs of CPU in API and database, one for 200 about 15 µs a ticket; an opening
+brings as many polls as it sold units.
+"""
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from backend.core.log import get_logger
+from backend.gate import Ticket
+from backend.models import Database
+from backend.orders import TicketRow, ticket_rows
+
+log = get_logger()
+
+READ_MAX = 500
+# What asyncpg and the pool raise when PostgreSQL is away.
+LEDGER_AWAY = (DBAPIError, PoolTimeoutError, OSError)
+Answered = Callable[[TicketRow | None], None]
+
+
+class TicketReads:
+    """One query at a time, of at most ``READ_MAX`` tickets."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[Ticket, Answered]] = []
+        self._reader: asyncio.Task[None] | None = None
+
+    def read(self, ticket: Ticket, answered: Answered) -> None:
+        """Have a ticket's row looked up. None: the ledger has it not yet, or is away."""
+        self._waiting.append((ticket, answered))
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:READ_MAX], self._waiting[READ_MAX:]
+                rows = await self._rows({ticket for ticket, _ in batch})
+                for ticket, answered in batch:
+                    try:
+                        answered(rows.get(ticket.reservation_id))
+                    except Exception:
+                        # The others of this batch are still to be told.
+                        log.exception("tickets.answer_failed")
+        finally:
+            self._reader = None
+
+    async def _rows(self, tickets: set[Ticket]) -> dict[UUID, TicketRow]:
+        try:
+            return await ticket_rows(self._database, tickets)
+        except LEDGER_AWAY:
+            return {}
+        except Exception:
+            # Nobody may be left waiting for an answer; "queued" is what is known, and the next poll asks again.
+            log.exception("tickets.read_failed")
+            return {}
