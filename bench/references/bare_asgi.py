@@ -1,0 +1,73 @@
+"""Reference (a): a bare POST. ``python -m bench.references.bare_asgi --port P``.
+
+The same uvicorn with the same settings as ``backend.main``, no framework: it reads the small JSON body, looks at it,
+and answers JSON of the size and with the headers of a 202.
+"""
+
+import argparse
+from typing import Any
+
+import orjson
+import uvicorn
+
+from backend.main import BACKLOG, CONNECTIONS_MAX, GRACE_S, KEEP_ALIVE_S
+
+_TICKET = "T" * 91
+HEADERS = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """One request, whatever its path."""
+    if scope["type"] != "http":
+        return
+    message = await receive()
+    body = message["body"]
+    while message.get("more_body"):
+        message = await receive()
+        body += message["body"]
+    quantity = orjson.loads(body)["quantity"] if body else 0
+    answer = orjson.dumps(
+        {
+            "outcome": "RESERVED",
+            "ticket": _TICKET,
+            "ticket_path": f"/api/v1/tickets/{_TICKET}",
+            "position": quantity,
+            "poll_after_ms": 300,
+        }
+    )
+    headers = [*HEADERS, (b"content-length", str(len(answer)).encode())]
+    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def serve(application: Any, description: str) -> None:
+    """Run ``application`` on ``--port`` with the product's own server settings."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--port", type=int, required=True)
+    uvicorn.run(
+        application,
+        host="127.0.0.1",
+        port=parser.parse_args().port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+if __name__ == "__main__":
+    serve(app, "A bare POST.")
