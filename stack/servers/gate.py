@@ -25,10 +25,10 @@ GATE_DATABASE = 0
 BROKER_DATABASE = 1
 # All but administration and what blocks or empties the whole server (`@dangerous` holds KEYS, FLUSHALL,
 # FLUSHDB, SWAPDB, CONFIG, DEBUG, SHUTDOWN …), with INFO back: readiness and the audit read it.
-_APP_RULES = "~* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info"
+APP_RULES = "~* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info"
 
 # Dramatiq's own scripts list the acknowledgements of dead workers with KEYS, so its user may, and sees no other keys.
-_BROKER_RULES = "~dramatiq* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info +keys"
+BROKER_RULES = "~dramatiq* &* +@all -@admin -@dangerous -script|flush -script|kill -function +info +keys"
 
 # The default user cannot sign in, but keeps its rights: the server replays its append-only file as that user, and
 # EXEC checks them. With a bare `user default off` every script's writes are refused at the next start, with a line in
@@ -56,6 +56,23 @@ user {admin} on #{admin_hash} ~* &* +@all
 user {app} on #{app_hash} {rules}
 user {broker} on #{app_hash} {broker_rules}
 """
+
+
+def gate_config(*, host: str, port: int, folder: str, maxmemory: str, admin_password: str, app_password: str) -> str:
+    """The server's configuration. Passwords stand in it as SHA-256: of 256 random bits that tells nobody anything."""
+    return _CONFIG.format(
+        host=host,
+        port=port,
+        folder=folder,
+        maxmemory=maxmemory,
+        admin=ADMIN_USER,
+        admin_hash=hashlib.sha256(admin_password.encode()).hexdigest(),
+        app=APP_USER,
+        app_hash=hashlib.sha256(app_password.encode()).hexdigest(),
+        rules=APP_RULES,
+        broker=BROKER_USER,
+        broker_rules=BROKER_RULES,
+    )
 
 
 class GateServer(Server):
@@ -96,18 +113,13 @@ class GateServer(Server):
     async def prepare(self) -> None:
         """Write the configuration; passwords stand in it as hashes alone."""
         make_private_dir(self._folder)
-        config = _CONFIG.format(
+        config = gate_config(
             host=LOOPBACK,
             port=self.port,
             folder=_quoted(self._folder),
             maxmemory=self._maxmemory,
-            admin=ADMIN_USER,
-            admin_hash=hashlib.sha256(self._admin_password.encode()).hexdigest(),
-            app=APP_USER,
-            app_hash=hashlib.sha256(self._app_password.encode()).hexdigest(),
-            rules=_APP_RULES,
-            broker=BROKER_USER,
-            broker_rules=_BROKER_RULES,
+            admin_password=self._admin_password,
+            app_password=self._app_password,
         )
         write_private(self._folder / "gate.conf", config)
 
