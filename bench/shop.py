@@ -145,10 +145,6 @@ class Shop:
         reading, known = await self.gate.read(lane_id), await self.gate.secrets(lane_id)
         return Item(sale_id, item_id, slug, sku, reading.link_epoch, known[reading.link_epoch])
 
-    async def throttle(self, sale: OpenSale, **changes: Any) -> None:
-        """Change the sale's throttle, as an operator would."""
-        await self._operator.post(f"operator/sales/{sale.sale_id}/throttle", changes)
-
     async def end(self, sale: OpenSale) -> None:
         """End it: an open sale is audited every five seconds, at a cost that grows with what it has sold."""
         await self._operator.post(f"operator/sales/{sale.sale_id}/end", {"reason": "bench"})

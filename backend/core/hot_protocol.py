@@ -91,7 +91,7 @@ class HotProtocol(HttpToolsProtocol):
     def _find(self) -> HotEndpoint | None:
         """The endpoint, if this request is as simple as nearly all are."""
         method = _METHODS.get(self.parser.get_method())
-        if method is None or b"%" in self.url or b"?" in self.url:
+        if method is None or b"%" in self.url or b"?" in self.url or b"#" in self.url:
             return None
         path = self.url.decode("latin-1")
         endpoint = self.find(method, path)

@@ -1,22 +1,28 @@
 """Micro-batching: attempts that arrive while a call is in flight go out together in the next one.
 
 An idle lane adds no delay: the first attempt is sent at once. Under load a call carries up to ``BATCH_MAX``
-attempts, so the cost of a round trip (about 60–80 µs of client CPU) is shared by all of them.
+attempts, so the cost of a round trip (10 to 20 µs of client CPU, 35 to 70 of the store's) is shared by all of them.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
+from backend.core.log import get_logger
 from backend.gate.gate import BATCH_MAX, Gate
 from backend.gate.keys import LaneId
 from backend.gate.outcomes import Outcome
 from backend.gate.values import Attempt, Batch, Decision
 from backend.gate.wire import GateUnavailable
 
+log = get_logger()
+
 WAITING_MAX = 20_000
 """Attempts of one lane that may wait in one process: at 40 k/s half a second, and about 10 MB."""
 FORGED_FLUSH_S = 1.0
+COMPLAIN_EVERY_S = 1.0
+"""A lane without its gate is worth a line a second, not one a batch."""
 
 
 Answered = Callable[[Decision | GateUnavailable], None]
@@ -37,6 +43,7 @@ class LaneAdmission:
         self._sender: asyncio.Task[None] | None = None
         self._forged = 0
         self._forged_timer: asyncio.TimerHandle | None = None
+        self._complained_s = -COMPLAIN_EVERY_S
         # A gate whose last entry is below what it once answered has lost history (REGRESSED).
         self.generation = 0
         self.seen_seq = -1
@@ -101,6 +108,10 @@ class LaneAdmission:
         batch += self._waiting
         self._waiting.clear()
         error = GateUnavailable(reason)
+        now_s = time.monotonic()
+        if now_s - self._complained_s >= COMPLAIN_EVERY_S:
+            self._complained_s = now_s
+            log.warning("gate.unavailable", item_id=str(self._lane_id.item_id), attempts=len(batch), error=reason)
         for _, answered in batch:
             answered(error)
 
@@ -117,13 +128,17 @@ class LaneAdmission:
 
     async def _call(self, attempts: list[Attempt]) -> Batch:
         forged, self._forged = self._forged, 0
-        reply = await self._gate.admit(
-            self._lane_id,
-            attempts,
-            generation=self.generation,
-            seen_seq=self.seen_seq,
-            forged=forged,
-        )
+        try:
+            reply = await self._gate.admit(
+                self._lane_id,
+                attempts,
+                generation=self.generation,
+                seen_seq=self.seen_seq,
+                forged=forged,
+            )
+        except GateUnavailable:
+            self._forged += forged  # told with the next one
+            raise
         self.remember(reply)
         return reply
 

@@ -47,10 +47,6 @@ class LaneViews:
         self._first_lanes: dict[bytes, LaneView] = {}  # lane 0 of an item, by the bytes that stand in links
         self._refreshing: dict[LaneId | None, asyncio.Task[None]] = {}
 
-    def known_entry(self, item_id: UUID) -> LaneEntry | None:
-        """The directory's line for an item, if it was read before."""
-        return self._entries.get(item_id)
-
     async def entry(self, item_id: UUID) -> LaneEntry | None:
         """The directory's line for an item, or None when no lane was ever loaded for it."""
         if item_id not in self._entries:

@@ -16,6 +16,10 @@ from typing import Any
 import hiredis
 from redis.asyncio.connection import SSLConnection, parse_url
 
+from backend.core.log import get_logger
+
+log = get_logger()
+
 PENDING_MAX = 10_000
 """Calls on the way at once; each may carry a batch. Above it a caller is refused instead of queued."""
 # The server it names is no longer, or not yet, the one that takes writes: whoever comes next connects anew.
@@ -95,7 +99,7 @@ class Wire:
             if "path" in address:
                 _, connection = await loop.create_unix_connection(self._protocol, address["path"])
             else:
-                tls = ssl.create_default_context() if address.get("connection_class") is SSLConnection else None
+                tls = _tls(address) if address.get("connection_class") is SSLConnection else None
                 _, connection = await loop.create_connection(
                     self._protocol, address.get("host", "localhost"), address.get("port", 6379), ssl=tls
                 )
@@ -117,6 +121,19 @@ class Wire:
         greeting.append(("CLIENT", "SETNAME", f"stampede-{self._name}"))
         greeting.append(("SELECT", self._address.get("db", 0)))
         return greeting
+
+
+def _tls(address: dict[str, Any]) -> ssl.SSLContext:
+    """The TLS context that a ``rediss://`` address asks for, by redis-py's names: ``?ssl_ca_certs=/ca.pem``."""
+    context = ssl.create_default_context(cafile=address.get("ssl_ca_certs"))
+    if address.get("ssl_certfile"):
+        context.load_cert_chain(address["ssl_certfile"], address.get("ssl_keyfile"))
+    if address.get("ssl_cert_reqs") == "none":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif address.get("ssl_check_hostname") in (False, "false", "False", "0"):
+        context.check_hostname = False
+    return context
 
 
 class _Connection(asyncio.Protocol):
@@ -155,6 +172,12 @@ class _Connection(asyncio.Protocol):
             if not future.done():
                 future.set_exception(GateUnavailable(reason))
 
+    def _lose(self, reason: str) -> None:
+        """The same for a reason that somebody should read about."""
+        if not self.lost:
+            log.warning("gate.connection_lost", reason=reason)
+        self.drop(reason)
+
     def _look_at_the_clock(self) -> None:
         """One timer for all: it looks at the oldest call, which is the first to run out."""
         self._timer = None
@@ -163,7 +186,7 @@ class _Connection(asyncio.Protocol):
         left_s = self._pending[0][0] - time.monotonic()
         if left_s <= 0:
             # Later replies could not be told from the one that is missing.
-            self.drop(f"no answer within {self._timeout_s} s")
+            self._lose(f"no answer within {self._timeout_s} s")
         else:
             self._timer = self._loop.call_later(left_s, self._look_at_the_clock)
 
@@ -171,7 +194,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.drop(f"the connection was lost: {type(error).__name__ if error else 'closed by the server'}")
+        self._lose(f"the connection was lost: {type(error).__name__ if error else 'closed by the server'}")
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -181,9 +204,9 @@ class _Connection(asyncio.Protocol):
                 if not future.done():  # its caller may have gone
                     self._answer(future, reply)
             if not self._pending and self._reader.has_data():
-                self.drop("an answer that nobody asked for")  # or the next caller would take it for its own
+                self._lose("an answer that nobody asked for")  # or the next caller would take it for its own
         except hiredis.ProtocolError as error:
-            self.drop(f"not the protocol of Redis: {str(error)[:100]}")
+            self._lose(f"not the protocol of Redis: {str(error)[:100]}")
 
     def _answer(self, future: asyncio.Future[Any], reply: Any) -> None:
         if not isinstance(reply, hiredis.ReplyError):
@@ -195,4 +218,4 @@ class _Connection(asyncio.Protocol):
             return
         future.set_exception(GateUnavailable(text))
         if text.startswith(_ELSEWHERE):
-            self.drop(text)
+            self._lose(text)

@@ -1,6 +1,6 @@
 """Queries for what shoppers ask of their own reservations and orders."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -46,15 +46,16 @@ async def find_reservations(session: AsyncSession, ids: Sequence[UUID]) -> dict[
     return {row[0]: TicketRow(*row[1:]) for row in rows}
 
 
-async def is_past(session: AsyncSession, lane_id: LaneId, entry_id: EntryId) -> bool:
-    """Whether the ledger has gone beyond a journal entry: a reservation it does not have then never will be."""
-    row = (
-        await session.execute(
-            text("SELECT generation, seq FROM journal_cursors WHERE item_id = :item AND lane = :lane"),
-            {"item": lane_id.item_id, "lane": lane_id.lane},
-        )
-    ).first()
-    return row is not None and row[1] is not None and entry_id <= EntryId(row[0], row[1])
+async def applied_of(session: AsyncSession, lanes: Collection[LaneId]) -> dict[LaneId, EntryId]:
+    """How far the ledger has gone in each lane: a reservation up to there that it does not have, it never will."""
+    rows = await session.execute(
+        text("""
+            SELECT item_id, lane, generation, seq FROM journal_cursors
+            WHERE item_id = ANY(CAST(:items AS uuid[])) AND seq IS NOT NULL
+        """),
+        {"items": [lane.item_id for lane in lanes]},
+    )
+    return {LaneId(item, lane): EntryId(generation, seq) for item, lane, generation, seq in rows}
 
 
 async def claims_of(session: AsyncSession, slug: str, shopper_id: UUID) -> list[ClaimRow]:

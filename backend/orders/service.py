@@ -24,7 +24,8 @@ async def ticket_rows(database: Database, tickets: Collection[Ticket]) -> dict[U
     async with database.transaction() as session:
         rows = await repository_reads.find_reservations(session, [ticket.reservation_id for ticket in tickets])
         missing = [ticket for ticket in tickets if ticket.reservation_id not in rows]
-        past = [one for one in missing if await repository_reads.is_past(session, one.lane_id, one.entry_id)]
+        applied = await repository_reads.applied_of(session, {one.lane_id for one in missing}) if missing else {}
+        past = [one for one in missing if one.lane_id in applied and one.entry_id <= applied[one.lane_id]]
         if past:
             # Asked again: the drain may have committed between the two statements.
             late = await repository_reads.find_reservations(session, [one.reservation_id for one in past])

@@ -37,13 +37,6 @@ _RETRY_MS: Mapping[Code, int] = {
     Code.PAUSED: PAUSED_RETRY_MS,
 }
 
-DEGRADED = Refused(
-    Code.DEGRADED,
-    "Your try may still have got through. Send it again with the same Idempotency-Key.",
-    retry_after_ms=DEGRADED_RETRY_MS,
-)
-"""The gate did not answer: nobody knows whether the attempt got through, so this never says "failed"."""
-
 
 def refusal(decision: Decision) -> Refused:
     """The problem for an attempt that was not reserved."""

@@ -33,18 +33,26 @@ from backend.gate import (
     parse_link,
     reservation_bytes,
 )
-from backend.shopper_api.answers import DEGRADED, JSON, place_in_line, poll_after_ms, refusal
+from backend.shopper_api.answers import JSON, place_in_line, poll_after_ms, refusal
 from backend.shopper_api.hot import Endpoint
 
 PREFIX = "/api/v1/buy/"
 MAX_QUANTITY = 10_000
 """Above any per-shopper limit that makes sense; keeps every sum in the script far from a double's 2^53."""
 
+HOLD_MAX_MS = 25_000
+"""No answer is held back for longer, whatever the gate's clock has done: nginx waits 30 s."""
+QUANTITY_CACHED_MAX = 64
+"""Bytes of a body, or of a content type, that are worth remembering: 256 large ones would be 16 MB."""
+
 _ACCEPTED = Head(202, JSON)
 
 
 class BuyEndpoint(Endpoint):
     """Answers attempts; one per process, because it holds the lanes' queues."""
+
+    # Nobody knows whether the attempt got through, so this never says "failed".
+    degraded_detail = "Your try may still have got through. Send it again with the same Idempotency-Key."
 
     def __init__(self, state: AppState) -> None:
         super().__init__()
@@ -57,7 +65,7 @@ class BuyEndpoint(Endpoint):
         key = request.field(b"idempotency-key")
         if not IDEMPOTENCY_KEY.fullmatch(key):
             raise Refused(Code.INVALID, "Idempotency-Key takes 1 to 255 visible ASCII characters, once.")
-        quantity = _quantity(request.field(b"content-type"), request.body) if request.body else 1
+        quantity = _quantity_of(request.field(b"content-type"), request.body) if request.body else 1
         link = parse_link(request.path[len(PREFIX) :])
         if link is None:
             raise Refused(Code.LINK_INVALID)
@@ -81,7 +89,8 @@ class BuyEndpoint(Endpoint):
         lane = self._admission.lane(view.reading.lane_id)
         if not is_genuine(link, attempt.shopper, view.secrets):
             if not view.reading.loaded:
-                raise DEGRADED
+                self.refuse_degraded(reply)
+                return
             lane.count_forged()
             raise Refused(Code.LINK_INVALID)
         attempt.replay_only = link.expires_at_ms <= view.now_ms
@@ -100,18 +109,23 @@ class BuyEndpoint(Endpoint):
         self, decision: Decision | GateUnavailable, link: Link, attempt: Attempt, reply: Callable[[Reply], None]
     ) -> None:
         if isinstance(decision, GateUnavailable):
-            self.refuse(DEGRADED, reply)
+            self.refuse_degraded(reply)
             return
         if decision.entry_id is None:
             self.refuse(refusal(decision), reply)
             return
         # The bucket's wait was granted together with the unit; telling it early would spend the wait's point.
-        wait_ms = decision.at_ms - decision.now_ms
+        wait_ms = min(decision.at_ms - decision.now_ms, HOLD_MAX_MS)
         if wait_ms > 0:
-            loop = asyncio.get_running_loop()
-            loop.call_later(wait_ms / 1000, self._accept, link, attempt, decision, reply)
+            self.later(self._hold(wait_ms, link, attempt, decision, reply), reply)
         else:
             self._accept(link, attempt, decision, reply)
+
+    async def _hold(
+        self, wait_ms: int, link: Link, attempt: Attempt, decision: Decision, reply: Callable[[Reply], None]
+    ) -> None:
+        await asyncio.sleep(wait_ms / 1000)
+        self._accept(link, attempt, decision, reply)
 
     def _accept(self, link: Link, attempt: Attempt, decision: Decision, reply: Callable[[Reply], None]) -> None:
         assert decision.entry_id is not None
@@ -131,7 +145,12 @@ class BuyEndpoint(Endpoint):
         reply(Reply(_ACCEPTED, body))
 
 
-@lru_cache(maxsize=256)  # nearly every body is one of a few, and reading one strictly takes 5 µs
+def _quantity_of(content_type: str, body: bytes) -> int:
+    if len(body) <= QUANTITY_CACHED_MAX and len(content_type) <= QUANTITY_CACHED_MAX:
+        return _known_quantity(content_type, body)
+    return _quantity(content_type, body)
+
+
 def _quantity(content_type: str, body: bytes) -> int:
     media_type, _, parameters = content_type.lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
@@ -146,3 +165,7 @@ def _quantity(content_type: str, body: bytes) -> int:
     if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         raise invalid_field("quantity", f"A whole number from 1 to {MAX_QUANTITY}.")
     return quantity
+
+
+# Nearly every body is one of a few, and reading one strictly takes 5 µs.
+_known_quantity = lru_cache(maxsize=256)(_quantity)

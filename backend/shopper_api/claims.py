@@ -6,8 +6,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
+from sqlalchemy.exc import SQLAlchemyError
 
-from backend.api import AppState, SignedInShopper, State
+from backend.api import AppState, SignedInShopper, State, is_passing
 from backend.core.clock import to_ms
 from backend.core.errors import Code, Refused
 from backend.core.fields import View
@@ -17,7 +18,6 @@ from backend.gate import GateUnavailable, LaneEntry, LaneId, Ticket
 from backend.models import Database
 from backend.orders import claims_of_shopper, sale_exists
 from backend.shopper_api.answers import Status
-from backend.shopper_api.ticket_reads import LEDGER_AWAY
 
 router = APIRouter(prefix="/api/v1", tags=["shopper"], route_class=StrictRoute)
 
@@ -84,7 +84,9 @@ async def my_claims(
         claims |= await _ledger_claims(state.database, sale, shopper_id)
         if not entries and not await sale_exists(state.database, sale):
             raise Refused(Code.NOT_FOUND)
-    except LEDGER_AWAY:
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        if not is_passing(error):
+            raise
         away += 1
     if away == 2:
         raise Refused(Code.DEGRADED, "Your claims are kept; they cannot be shown now.", retry_after_ms=2_000)

@@ -9,13 +9,16 @@ from backend.core.errors import Code, Refused
 from backend.core.hot import HotRequest, Reply, problem_reply
 from backend.core.log import get_logger
 from backend.gate import GateUnavailable, Overloaded
-from backend.shopper_api.answers import DEGRADED
+from backend.shopper_api.answers import DEGRADED_RETRY_MS
 
 log = get_logger()
 
 
 class Endpoint:
     """A hot endpoint whose ``answer`` may raise ``Refused``, ``GateUnavailable`` and ``Overloaded``."""
+
+    degraded_detail: str | None = None
+    """What a shopper is told beside ``DEGRADED``, when a store is away."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,10 +53,14 @@ class Endpoint:
         if isinstance(error, Refused):
             self.refuse(error, reply)
         elif isinstance(error, (GateUnavailable, Overloaded)) or is_passing(error):
-            self.refuse(DEGRADED, reply)
+            self.refuse_degraded(reply)
         else:
             log.error("hot.failed", endpoint=type(self).__name__, exc_info=error)
             self.refuse(Refused(Code.INTERNAL), reply)
+
+    def refuse_degraded(self, reply: Callable[[Reply], None]) -> None:
+        """Answer that a store is away. A fresh refusal each time: one that is raised again and again keeps them all."""
+        self.refuse(Refused(Code.DEGRADED, self.degraded_detail, retry_after_ms=DEGRADED_RETRY_MS), reply)
 
     def refuse(self, refused: Refused, reply: Callable[[Reply], None]) -> None:
         """Answer with the refusal's problem."""

@@ -114,7 +114,7 @@ async def attempt(link: InPath, request: Request) -> Response:  # noqa: ARG001
 
 
 @router.get(
-    "/tickets/{ticket}",
+    "/tickets/{ticket:path}",
     response_model=TicketView,
     responses=_problems(_401="UNAUTHENTICATED", _404="NOT_FOUND: forged, or another shopper's"),
 )

@@ -8,9 +8,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
+from backend.api import is_passing
 from backend.core.log import get_logger
 from backend.gate import Ticket
 from backend.models import Database
@@ -19,8 +17,6 @@ from backend.orders import TicketRow, ticket_rows
 log = get_logger()
 
 READ_MAX = 500
-# What asyncpg and the pool raise when PostgreSQL is away.
-LEDGER_AWAY = (DBAPIError, PoolTimeoutError, OSError)
 Answered = Callable[[TicketRow | None], None]
 
 
@@ -55,9 +51,10 @@ class TicketReads:
     async def _rows(self, tickets: set[Ticket]) -> dict[UUID, TicketRow]:
         try:
             return await ticket_rows(self._database, tickets)
-        except LEDGER_AWAY:
-            return {}
-        except Exception:
-            # Nobody may be left waiting for an answer; "queued" is what is known, and the next poll asks again.
-            log.exception("tickets.read_failed")
+        except Exception as error:
+            # "Queued" is what is known; the next poll asks again.
+            if is_passing(error):
+                log.warning("tickets.database_down", error=type(error).__name__)
+            else:
+                log.exception("tickets.read_failed")
             return {}

@@ -31,6 +31,9 @@ CACHE_MAX = 10_000
 POLL_RESERVED_MS = 3_000
 """A hold changes by its own shopper's payment or its end: no need to ask more often."""
 
+POLL_BLIND_MS = 2_000
+"""While the gate is away."""
+
 # A confirmed reservation can still be cancelled with its sale.
 _FINAL = frozenset({"expired", "cancelled", "rejected"})
 _OK = Head(200, JSON)
@@ -64,17 +67,17 @@ class TicketEndpoint(Endpoint):
 
         view = self._state.views.known_view(ticket.lane_id)
         if view is None or (view.reading.loaded and view.reading.last < ticket.entry_id):
-            self.later(self._look_up(ticket, tell), reply)
+            self.later(self._look_up(ticket, tell, reply), reply)
         else:
-            self._tell(view, ticket, tell)
+            self._tell(view, ticket, tell, reply)
 
     def _remember(self, key: tuple[str, bytes], answer: Reply) -> None:
         self._final[key] = answer
         while len(self._final) > CACHE_MAX:
             self._final.popitem(last=False)
 
-    async def _look_up(self, ticket: Ticket, tell: Callable[..., None]) -> None:
-        self._tell(await self._view(ticket), ticket, tell)
+    async def _look_up(self, ticket: Ticket, tell: Callable[..., None], reply: Callable[[Reply], None]) -> None:
+        self._tell(await self._view(ticket), ticket, tell, reply)
 
     async def _view(self, ticket: Ticket) -> LaneView | None:
         views = self._state.views
@@ -93,18 +96,22 @@ class TicketEndpoint(Endpoint):
         except GateUnavailable:
             return None
 
-    def _tell(self, view: LaneView | None, ticket: Ticket, tell: Callable[..., None]) -> None:
-        applied = view.reading.applied if view else None
+    def _tell(
+        self, view: LaneView | None, ticket: Ticket, tell: Callable[..., None], reply: Callable[[Reply], None]
+    ) -> None:
         if view is not None and _is_queued(ticket.entry_id, view):
-            tell(_queued(ticket.entry_id, applied))
+            tell(_queued(ticket.entry_id, view))
             return
 
         def read(row: TicketRow | None) -> None:
             # None: the ledger will have it. A ticket is never called failed because a database is away.
-            if row is None:
-                tell(_queued(ticket.entry_id, applied))
-            else:
-                tell(_decided(row), final=row.status in _FINAL)
+            try:
+                if row is None:
+                    tell(_queued(ticket.entry_id, view))
+                else:
+                    tell(_decided(row), final=row.status in _FINAL)
+            except Exception as error:  # noqa: BLE001 - whoever asked gets an answer, whatever went wrong
+                self.failed(error, reply)
 
         self._reads.read(ticket, read)
 
@@ -116,8 +123,11 @@ def _is_queued(entry_id: EntryId, view: LaneView) -> bool:
     return reading.applied is None or reading.applied < entry_id
 
 
-def _queued(entry_id: EntryId, applied: EntryId | None) -> Reply:
-    position = place_in_line(entry_id, applied)
+def _queued(entry_id: EntryId, view: LaneView | None) -> Reply:
+    if view is None:
+        # The gate is away: how many are before it, nobody knows, and nobody makes up.
+        return _reply(status="queued", poll_after_ms=POLL_BLIND_MS)
+    position = place_in_line(entry_id, view.reading.applied)
     return _reply(status="queued", position=position, eta_ms=eta_ms(position), poll_after_ms=poll_after_ms(position))
 
 
@@ -143,7 +153,7 @@ def _reply(
     reason: str | None = None,
     poll_after_ms: int | None = None,
 ) -> Reply:
-    """The fields of ``documented.TicketView``, those that are None left out."""
+    """The fields of ``hot_routes.TicketView``, those that are None left out."""
     fields = {
         "status": status,
         "position": position,

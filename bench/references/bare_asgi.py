@@ -10,15 +10,11 @@ from typing import Any
 import orjson
 import uvicorn
 
+from backend.core.hot import SAFE_HEADERS
 from backend.main import BACKLOG, CONNECTIONS_MAX, GRACE_S, KEEP_ALIVE_S
 
 _TICKET = "T" * 91
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-]
+HEADERS = [(b"content-type", b"application/json"), *SAFE_HEADERS]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -104,7 +104,7 @@ SCENARIOS = (
             Target("ledger rate beside a bare unnest", "orders_per_s", 0.5, at_least=True, reference=UNNEST),
         ),
         note="Reservation, order, two ledger entries and the notification's outbox row a unit, in the product's own "
-        "tables with all their indexes and foreign keys, 2,000 units a transaction, in all three. Nothing else loads "
+        "tables with all their indexes and checks, 2,000 units a transaction, in all three. Nothing else loads "
         "the machine meanwhile.",
     ),
 )

@@ -39,6 +39,16 @@ async def test_links_and_tickets_are_masked(edge: EdgeServer) -> None:
     assert paths == sorted([*masked, "/s/friday-tee/", "/api/v1/clock"])
 
 
+async def test_a_looking_crowd_leaves_a_line_in_a_hundred_and_each_refusal_its_own(edge: EdgeServer) -> None:
+    for _ in range(300):
+        assert (await request(edge, "/s/friday-tee/state.json")).status == 200
+    for _ in range(5):
+        assert (await request(edge, "/s/no-such-sale/state.json")).status == 404
+    lines = await _lines(edge)
+    assert sum(line["path"] == "/s/friday-tee/state.json" for line in lines) < 60
+    assert sum(line["path"] == "/s/no-such-sale/state.json" for line in lines) == 5
+
+
 async def test_faults_do_not_put_links_into_the_error_log(
     make_edge: MakeEdge, living_upstreams: list[Upstream]
 ) -> None:

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from backend.core.errors import Code, Refused
 from backend.core.hot import HotRequest, Reply
-from backend.gate import EntryId, GateUnavailable, Overloaded, Ticket
+from backend.gate import EntryId, GateUnavailable, LaneKeys, Overloaded, Ticket
 from backend.shopper_api.hot import Endpoint
 from backend.shopper_api.ticket_reads import READ_MAX, TicketReads
 from tests.backend.server import as_shopper, free_origin, serving
@@ -469,3 +469,31 @@ async def test_nobody_waits_for_the_answer_of_another_that_goes_wrong(shop: Shop
     reads.read(ticket(bought.reservation_id), lambda _: again.set())
     async with asyncio.timeout(LIMIT_S):
         await again.wait()
+
+
+async def test_an_emptied_gate_degrades_and_never_calls_a_link_forged(client: httpx.AsyncClient, shop: Shop) -> None:
+    stall = await shop.sale()
+    shopper = uuid4()
+    link = await link_of(client, shop, stall, shopper)
+    await shop.gate.store.client.unlink(*LaneKeys(stall.lane()).all())
+    headers = as_shopper(shop, shopper)
+    address = f"/api/v1/sales/{stall.slug}/items/TEE-M/link"
+    async with asyncio.timeout(10):
+        while (await client.post(address, headers=headers)).status_code != 503:
+            await asyncio.sleep(0.05)  # until the view of the lane is read again
+    for _ in range(3):
+        answer = await client.post(link, headers={**headers, "Idempotency-Key": "one"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "DEGRADED")
+        assert "Idempotency-Key" in answer.json()["detail"], "she may have bought: the same key again"
+    refused = await client.post(address, headers=headers)
+    assert "detail" not in refused.json(), "who asks for a link has tried nothing yet"
+
+
+@pytest.mark.parametrize("padding", [0, 30_000])
+async def test_a_long_body_is_read_as_a_short_one_is(client: httpx.AsyncClient, shop: Shop, padding: int) -> None:
+    stall = await shop.sale(limit=3)
+    shopper = uuid4()
+    link = await link_of(client, shop, stall, shopper)
+    headers = {**as_shopper(shop, shopper), "Idempotency-Key": "one", "Content-Type": "application/json"}
+    answer = await client.post(link, headers=headers, content=b'{"quantity": 9' + b" " * padding + b"}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "LIMIT_REACHED")
