@@ -1,7 +1,7 @@
 """Micro-batching: attempts that arrive while a call is in flight go out together in the next one.
 
 An idle lane adds no delay: the first attempt is sent at once. Under load a call carries up to ``BATCH_MAX``
-attempts, so the cost of a round trip (10 to 20 µs of client CPU, 35 to 70 of the store's) is shared by all of them.
+attempts, so the cost of a round trip is shared by all of them.
 """
 
 import asyncio

@@ -2,9 +2,9 @@
 
     call() ─► written at once ─► [pending, in order] ─► reply ─► that caller's future
 
-redis-py's asyncio client takes a connection per call and about 42 µs of CPU for one ``EVALSHA``; this takes
-about 4, and calls that meet need no second connection. What a lost connection or a time-out leaves open stays
-open: every caller with a call on the way gets ``GateUnavailable``, and nothing is sent a second time.
+redis-py's asyncio client takes a connection per call and about 42 µs of CPU for one ``EVALSHA``; here calls that meet
+share one connection. What a lost connection or a time-out leaves open stays open: every caller with a call on the way
+gets ``GateUnavailable``, and nothing is sent a second time.
 """
 
 import asyncio

@@ -40,8 +40,8 @@ BATCH_MAX = 2_000
 """Entries a transaction: 17,600 orders/s were measured with 500, 22,400 with 2,000; more holds the row for longer."""
 BLOCK_MS = 1_000
 GATHER_S = 0.02
-"""What follows the entry that ended the wait is waited for: at 10,000 a second batches of 250 instead of 40. An order
-is later by this much, and nobody sees it (ticket pages ask again after 300 ms)."""
+"""What follows the entry that ended the wait is waited for, so that a rush
+comes in large batches. An order is later by this much, and nobody sees it (ticket pages ask again after 300 ms)."""
 CHECK_EVERY_S = 1.0
 """How often an idle lane's cursor is held against the journal, and new lanes are looked for."""
 BLOCKING_FAULTS = frozenset({Fault.REGRESSED, Fault.FORKED, Fault.POISON})

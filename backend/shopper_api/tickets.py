@@ -27,7 +27,7 @@ log = get_logger()
 
 PREFIX = "/api/v1/tickets/"
 CACHE_MAX = 10_000
-"""Final answers that are remembered: about 6 MB when full."""
+"""Final answers that are remembered."""
 POLL_RESERVED_MS = 3_000
 """A hold changes by its own shopper's payment or its end: no need to ask more often."""
 

@@ -26,9 +26,9 @@
 
   The bucket is the generic cell rate algorithm (ITU-T I.371), its state the theoretical arrival time in ms.
 
-  Written for speed where it costs no clarity: an accepted attempt took 16 us of server CPU, now 12 (batches of 64,
-  append-only file on). One row a shopper instead of two (-1.5 us), '%d' instead of '%.0f' and concatenated numbers
-  (printf for doubles, -1 us), counted indexes instead of `#list` (a binary search each, -1 us).
+  Written for speed where it costs no clarity: one row a shopper instead of two, '%d' instead of '%.0f' and of
+  concatenated numbers (printf for doubles is dear), counted indexes instead of `#list` (a binary search each).
+  docs/performance.md has what an attempt costs.
 ]]
 local time = redis.call('TIME')
 local now_s = tonumber(time[1])
@@ -205,8 +205,8 @@ if loaded then
     end
   end
   if now_s ~= flushed_s then redis.call('HSET', KEYS[7], 'second', now_s) end
-  -- Between two flushes the counters stay in memory: a batch of refusals then writes nothing to the append-only file
-  -- (-1 us an attempt), and a restart forgets a second's counts, never a unit.
+  -- Between two flushes the counters stay in memory: a batch of refusals then writes nothing to the append-only
+  -- file, and a restart forgets a second's counts, never a unit.
   redis.set_repl(redis.REPL_NONE)
   counted.STALE_GENERATION = nil -- asked again at once
   for outcome, count in pairs(counted) do redis.call('HINCRBY', KEYS[7], outcome, count) end
