@@ -12,6 +12,7 @@ from backend.models.accounts import (
 from backend.models.base import metadata
 from backend.models.database import SCHEMA_REVISION, Database, make_engine
 from backend.models.ledger import (
+    ClosedGeneration,
     DeadLetter,
     EntryKind,
     GateOutbox,
@@ -36,13 +37,25 @@ from backend.models.operations import (
     SaleEvent,
     Verdict,
 )
-from backend.models.sales import Fault, LinkSecret, PageVersion, Sale, SaleItem, SaleStage, Sku
+from backend.models.sales import (
+    Durability,
+    Fault,
+    LinkSecret,
+    PageVersion,
+    RecoveryPolicy,
+    Sale,
+    SaleItem,
+    SaleStage,
+    Sku,
+)
 
 __all__ = [
     "SCHEMA_REVISION",
+    "ClosedGeneration",
     "Command",
     "Database",
     "DeadLetter",
+    "Durability",
     "EntryKind",
     "Fault",
     "GateOutbox",
@@ -64,6 +77,7 @@ __all__ = [
     "PaymentEvent",
     "PaymentStatus",
     "ReconciliationRun",
+    "RecoveryPolicy",
     "Reservation",
     "ReservationStatus",
     "Role",

@@ -76,10 +76,35 @@ class JournalCursor(SQLModel, table=True):
     nonce: str = Field(max_length=32)
     """Made by the preload; the first drain adopts only a genesis that carries it."""
     loaded_units: int
+    loaded_held: int = 0
+    """Units that live claims held when this generation was begun: 0 but for a rebuilt one."""
     seq: int | None = Field(default=None, sa_type=BigInt)
     digest: str | None = Field(default=None, max_length=40)
     left_units: int | None = None
     moved_at: datetime = now_column()
+
+
+class ClosedGeneration(SQLModel, table=True):
+    """A generation of a lane's journal that a rebuild ended, as it stood: what an auditor explains a failover with."""
+
+    __tablename__ = "closed_generations"
+    __table_args__ = (CheckConstraint("survivors >= 0 AND superseded >= 0", name="counts_not_negative"),)
+
+    item_id: UUID = Field(foreign_key="sale_items.id", primary_key=True)
+    lane: int = Field(default=0, primary_key=True)
+    generation: int = Field(primary_key=True)
+    sale_id: UUID = Field(foreign_key="sales.id", index=True)
+    fault: str = Field(max_length=32)
+    """Why it was ended: a ``Fault``."""
+    seq: int | None = Field(default=None, sa_type=BigInt)
+    """The last entry applied from it, with its digest and what it left; None when its load was never read."""
+    digest: str | None = Field(default=None, max_length=40)
+    left_units: int | None = None
+    survivors: int
+    """Accepted attempts that only the gate still knew, and that were brought into the ledger."""
+    superseded: int
+    """Outbox rows made void: the next generation begins with their units given back."""
+    closed_at: datetime = now_column()
 
 
 class Reservation(SQLModel, table=True):
@@ -91,7 +116,16 @@ class Reservation(SQLModel, table=True):
 
     __tablename__ = "reservations"
     __table_args__ = (
-        UniqueConstraint("item_id", "lane", "generation", "seq"),
+        # Recovered ones excepted: the two histories of a fork have the same entry ids.
+        Index(
+            "uq_reservations_entry",
+            "item_id",
+            "lane",
+            "generation",
+            "seq",
+            unique=True,
+            postgresql_where=text("NOT recovered"),
+        ),
         CheckConstraint("quantity >= 1", name="quantity_positive"),
         CheckConstraint("(status = 'rejected') = (reason IS NOT NULL)", name="rejected_with_reason"),
         Index("ix_reservations_due", "item_id", "expires_at", postgresql_where=text("status = 'reserved'")),
@@ -109,6 +143,8 @@ class Reservation(SQLModel, table=True):
     quantity: int
     status: ReservationStatus = Field(sa_type=choice(ReservationStatus, "status"))
     reason: str | None = Field(default=None, max_length=64)
+    recovered: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Brought in by a rebuild from what the gate still had, not by the drain in the journal's order."""
     admitted_at: datetime = Field(sa_type=Timestamp, nullable=False)
     """By the gate's clock; a granted wait included."""
     decided_at: datetime = now_column()
@@ -192,8 +228,7 @@ class GateOutbox(SQLModel, table=True):
         Index("ix_gate_outbox_open", "item_id", "lane", postgresql_where=text("status IN ('pending', 'refused')")),
         Index(
             "uq_gate_outbox_claim",
-            "item_id",
-            "lane",
+            "reservation_id",
             "generation",
             "seq",
             unique=True,
@@ -222,6 +257,10 @@ class DeadLetter(SQLModel, table=True):
     """What could not be done and needs a person, with everything needed to do it by hand."""
 
     __tablename__ = "dead_letters"
+    __table_args__ = (
+        # A journal entry is put aside once, however often its batch is tried.
+        Index("uq_dead_letters_journal", "reference", unique=True, postgresql_where=text("source = 'journal'")),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     sale_id: UUID | None = Field(default=None, foreign_key="sales.id", index=True)

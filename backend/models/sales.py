@@ -35,6 +35,26 @@ class Fault(StrEnum):
     """An entry could not be applied."""
     CLOCK = "clock"
     """The gate's clock and the database's disagree."""
+    REBUILD = "rebuild"
+    """An operator asked for the gate to be rebuilt from the ledger."""
+
+
+class RecoveryPolicy(StrEnum):
+    """What follows when a sale's gate was rebuilt after a failure of its store."""
+
+    AUTOMATIC = "automatic"
+    """The sale goes on by itself."""
+    MANUAL = "manual"
+    """It stays paused until an operator resumes it."""
+
+
+class Durability(StrEnum):
+    """What an accepted attempt has survived by the time it is told."""
+
+    EVERYSEC = "everysec"
+    """The gate store's memory; its append-only file follows within a second."""
+    ACKNOWLEDGED = "acknowledged"
+    """A disk (standalone), or a replica's memory (Sentinel, Cluster)."""
 
 
 class Sku(SQLModel, table=True):
@@ -92,6 +112,17 @@ class Sale(SQLModel, table=True):
 
     payment_required: bool = False
     hold_s: int = 900
+
+    recovery: RecoveryPolicy = Field(
+        default=RecoveryPolicy.AUTOMATIC,
+        sa_type=choice(RecoveryPolicy, "recovery"),
+        sa_column_kwargs={"server_default": text("'automatic'")},
+    )
+    durability: Durability = Field(
+        default=Durability.EVERYSEC,
+        sa_type=choice(Durability, "durability"),
+        sa_column_kwargs={"server_default": text("'everysec'")},
+    )
 
     version: int = 1
     """Counts operators' edits (``ETag``, ``If-Match``)."""

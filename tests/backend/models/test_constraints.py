@@ -22,6 +22,7 @@ ENTRY = (
     "INSERT INTO ledger_entries (sale_id, item_id, kind, quantity, allotment_delta, available_delta, reserved_delta, "
     "sold_delta, reservation_id) VALUES (:sale, :item, '{}', 1, {}, {}, {}, {}, {})"
 )
+THE_SAME = "'01a2050c-5393-7396-960b-5e49dd0f6329'"
 SOMEBODY = "gen_random_uuid()"
 COPIED_RESERVATION = (
     "INSERT INTO reservations (id, sale_id, item_id, lane, generation, seq, shopper_id, quantity, status, admitted_at) "
@@ -87,8 +88,8 @@ REFUSED = {
         "INSERT INTO notifications (id, kind, status, sale_id) VALUES (gen_random_uuid(), 'sign_in_code', 'pending', "
         ":sale)"
     ),
-    "a second release of a claim": OUTBOX.format("release", 1, SOMEBODY, 1) + ", " + (
-        f"(gen_random_uuid(), :sale, :item, 0, 'release', 'pending', 1, {SOMEBODY}, 1, 1)"
+    "a second release of a claim": OUTBOX.format("release", 1, THE_SAME, 1) + ", " + (
+        f"(gen_random_uuid(), :sale, :item, 0, 'release', 'pending', 1, {THE_SAME}, 1, 1)"
     ),
     "a forfeit that gives": OUTBOX.format("forfeit", 1, SOMEBODY, 7),
     "a release of nothing": OUTBOX.format("release", 0, SOMEBODY, 7),
