@@ -7,6 +7,7 @@ from uuid import UUID
 import dramatiq
 
 from backend import notifications, orders, pages, reconciliation, sales
+from backend.gate import GateUnavailable
 from backend.jobs import Job, contracts
 from workers.runtime import Runtime
 
@@ -35,6 +36,7 @@ def register(broker: dramatiq.Broker, runtime: Runtime) -> None:
     bind(contracts.RELAY, work.relay)
     bind(contracts.TRANSITIONS, work.transitions)
     bind(contracts.CONFIGURE, work.configure)
+    bind(contracts.CLOCKS, work.clocks)
     bind(contracts.AUDIT, work.audit)
     bind(contracts.PAGE_STATES, work.page_states)
     bind(contracts.PUBLISH, work.publish)
@@ -60,6 +62,7 @@ class Work:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._drain = orders.Drain(runtime.database, runtime.gate)
+        self._clock_watch = sales.ClockWatch()
         self._once: dict[Job, Once] = {job: Once() for job in contracts.ALL}
 
     async def drain(self) -> None:
@@ -67,9 +70,14 @@ class Work:
         await self._once[contracts.DRAIN].run(lambda: self._drain.run(self._runtime.stopping, for_s=DRAIN_FOR_S))
 
     async def expire(self) -> None:
-        """End holds whose time is up, and tell the gate at once."""
+        """End holds whose time is up, and tell the gate at once; none while it is open which clock is wrong."""
 
         async def work() -> None:
+            try:
+                if not await sales.clocks_agree(self._runtime.database, self._runtime.gate):
+                    return
+            except GateUnavailable:
+                pass  # nothing to compare with: holds end by the database's clock
             if await orders.expire_due(self._runtime.database):
                 await self._runtime.enqueue(contracts.RELAY)
 
@@ -103,6 +111,12 @@ class Work:
         """Re-apply the ledger's wishes to every lane."""
         await self._once[contracts.CONFIGURE].run(
             lambda: sales.apply_configs(self._runtime.database, self._runtime.gate, self._runtime.settings)
+        )
+
+    async def clocks(self) -> None:
+        """Stop sales when the gate's clock and the database's disagree."""
+        await self._once[contracts.CLOCKS].run(
+            lambda: self._clock_watch.check(self._runtime.database, self._runtime.gate)
         )
 
     async def audit(self) -> None:

@@ -24,6 +24,7 @@ EVERY_S: dict[Job, int] = {
     contracts.TRANSITIONS: 1,
     contracts.NOTIFY: 1,
     contracts.PAGE_STATES: 1,
+    contracts.CLOCKS: 1,
     contracts.CONFIGURE: 5,
     contracts.AUDIT: 5,
 }
@@ -68,7 +69,7 @@ class Clock:
 async def main() -> None:
     settings = get_settings()
     configure_logging("clock", settings.log_level)
-    broker = make_broker(settings.broker_url)
+    enqueuer = Enqueuer(make_broker(settings.broker_url))
     gate = Gate.connect(settings.gate_url, timeout_s=settings.gate_timeout_s, name="clock")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -76,10 +77,10 @@ async def main() -> None:
         loop.add_signal_handler(number, stopping.set)
     log.info("clock.started")
     try:
-        await Clock(gate, Enqueuer(broker)).run(stopping)
+        await Clock(gate, enqueuer).run(stopping)
     finally:
         await gate.close()
-        broker.close()
+        enqueuer.close()
         log.info("clock.stopped")
 
 

@@ -38,6 +38,8 @@ TRANSITIONS = Job("sales.transitions", Queue.CONTROL, time_limit_ms=60_000)
 """Preload, rotate and publish what is due."""
 CONFIGURE = Job("gate.configure", Queue.CONTROL, time_limit_ms=30_000)
 """Re-apply the ledger's wishes to every lane."""
+CLOCKS = Job("sales.clocks", Queue.CONTROL, time_limit_ms=10_000, max_age_ms=3_000)
+"""Hold the gate's clock against the database's."""
 AUDIT = Job("sales.audit", Queue.CONTROL, time_limit_ms=60_000)
 """Reconcile every live sale."""
 PAGE_STATES = Job("pages.states", Queue.PAGES, time_limit_ms=15_000, max_age_ms=3_000)
@@ -47,4 +49,4 @@ PUBLISH = Job("pages.publish", Queue.PAGES, time_limit_ms=60_000, max_retries=3,
 NOTIFY = Job("notifications.deliver", Queue.NOTIFY, time_limit_ms=120_000)
 """Send what is due; slow servers get two minutes for a batch."""
 
-ALL = (DRAIN, EXPIRE, SETTLE, RELAY, TRANSITIONS, CONFIGURE, AUDIT, PAGE_STATES, PUBLISH, NOTIFY)
+ALL = (DRAIN, EXPIRE, SETTLE, RELAY, TRANSITIONS, CONFIGURE, CLOCKS, AUDIT, PAGE_STATES, PUBLISH, NOTIFY)

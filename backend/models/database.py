@@ -1,13 +1,17 @@
 """The engine and its sessions: time-outs on every connection, one transaction a request or job."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from backend.core.breaker import Breaker, CircuitState
 from backend.settings import Settings
 
 SCHEMA_REVISION = "0002"
@@ -16,6 +20,27 @@ LOCK_TIMEOUT_MS = 10_000
 STATEMENT_TIMEOUT_MS = 30_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 """A process frozen inside a transaction must not hold an item's row for longer."""
+
+
+_DOWN_CLASS = "08"
+_DOWN_STATES = frozenset({"57P01", "57P02", "57P03", "53300"})
+"""Shut down, crashed, starting up, no connection left."""
+_OF_FILES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE})
+"""A full disk under the pages is not the database's, though it may come up inside a transaction."""
+
+
+def is_down(error: BaseException) -> bool:
+    """Whether a failure says that the server did not answer, and not that it refused one statement.
+
+    The pool's time-out counts: every connection waits for a server that is frozen, or is held by whoever came before.
+    """
+    if isinstance(error, exc.DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return error.connection_invalidated or state.startswith(_DOWN_CLASS) or state in _DOWN_STATES
+    if isinstance(error, (exc.TimeoutError, ConnectionError, TimeoutError, socket.gaierror)):
+        return True
+    # "No route to host", or several addresses that all refuse.
+    return type(error) is OSError and error.errno not in _OF_FILES
 
 
 def _dumps(value: Any) -> str:
@@ -58,12 +83,19 @@ class Database:
         self.engine = engine
         self._contended = asyncio.Semaphore(contended_max)
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._breaker = Breaker("database")
+
+    @property
+    def circuit(self) -> CircuitState:
+        """Whether the server answers, as this process has found."""
+        return self._breaker.state
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """One transaction, committed at the end of the block."""
-        async with self._sessions() as session, session.begin():
-            yield session
+        """One transaction, committed at the end of the block. ``CircuitOpen`` while the server does not answer."""
+        with self._breaker.guard(is_down):
+            async with self._sessions() as session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def contended(self) -> AsyncIterator[AsyncSession]:

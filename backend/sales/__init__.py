@@ -1,5 +1,6 @@
 """Sales and their items: terms, states, stock, links, and what the gate is told of them."""
 
+from backend.sales.clocks import ClockWatch, clocks_agree
 from backend.sales.lanes import (
     LaneTrouble,
     SaleLanes,
@@ -51,6 +52,7 @@ from backend.sales.ticks import Transitions, apply_configs, run_due_transitions
 
 __all__ = [
     "Check",
+    "ClockWatch",
     "ItemTerms",
     "LaneTrouble",
     "SaleLanes",
@@ -65,6 +67,7 @@ __all__ = [
     "apply_configs",
     "check_cancellable",
     "check_reduction",
+    "clocks_agree",
     "configure_lanes",
     "create_sale",
     "create_sku",

@@ -12,8 +12,6 @@ from backend.gate import Gate, GateAnswer, LaneId, LaneReading
 from backend.models import Database, Fault, JournalCursor, Sale, SaleItem
 from backend.sales import repository
 from backend.sales.lanes import SaleLanes, lane_config, load_lanes, preload, read_lanes
-from backend.sales.preflight import CLOCKS_WITHIN, clock_skew
-from backend.sales.status import SaleStatus, status
 from backend.settings import Settings
 
 log = get_logger()
@@ -56,12 +54,11 @@ async def run_due_transitions(database: Database, gate: Gate, settings: Settings
 
 async def apply_configs(database: Database, gate: Gate, settings: Settings) -> None:
     """Tell every lane of an unreconciled sale what the ledger wants, so that a change lost with a failover
-    returns, and compare the two clocks. Raises ``GateUnavailable``."""
+    returns. Raises ``GateUnavailable``."""
     async with database.transaction() as session:
         every = await read_lanes(session, await repository.unreconciled(session))
     if not every:
         return
-    await _check_clocks(database, gate, every)
     for lanes in every:
         for item in lanes.items:
             cursor = lanes.cursors.get(item.id)
@@ -108,20 +105,3 @@ async def _stop(
                 session, sale.id, f"fault.{fault.value}", detail=detail, item_id=item_id, alarm=True
             )
             log.error("sale.fault", sale_id=sale.id, fault=fault.value, **detail)
-
-
-async def _check_clocks(database: Database, gate: Gate, every: list[SaleLanes]) -> None:
-    """Stop sales that are open or about to open when Redis TIME and the database's clock disagree.
-
-    Read twice before anything is stopped: one reading can be late by a pause of this process.
-    """
-    for _ in range(2):
-        async with database.transaction() as session:
-            now = await repository.database_now(session)
-        skew = clock_skew(await gate.now_ms(), now)
-        if abs(skew) <= CLOCKS_WITHIN:
-            return
-    for lanes in every:
-        current = status(lanes.sale, now)
-        if current in (SaleStatus.SCHEDULED, SaleStatus.LIVE, SaleStatus.PAUSED):
-            await _stop(database, lanes.sale, Fault.CLOCK, {"skew_s": round(skew.total_seconds(), 3)})

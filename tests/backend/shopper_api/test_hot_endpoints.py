@@ -17,9 +17,8 @@ import pytest_asyncio
 
 from backend.core.errors import Code, Refused
 from backend.core.hot import HotRequest, Reply
-from backend.gate import EntryId, GateUnavailable, LaneKeys, Overloaded, Ticket
+from backend.gate import GateUnavailable, LaneKeys, Overloaded
 from backend.shopper_api.hot import Endpoint
-from backend.shopper_api.ticket_reads import READ_MAX, TicketReads
 from tests.backend.server import as_shopper, free_origin, serving
 from tests.backend.shop import Shop, Stall
 from tests.support.loops import LIMIT_S
@@ -439,36 +438,6 @@ async def test_whatever_goes_wrong_is_an_answer(
         assert b"secret" not in reply.wire()
     while endpoint._tasks:
         await asyncio.sleep(0)
-
-
-async def test_nobody_waits_for_the_answer_of_another_that_goes_wrong(shop: Shop) -> None:
-    """More tickets than one query takes; one whose answer raises, and one that the ledger has."""
-    stall = await shop.sale()
-    bought = await shop.buy(stall)
-    await shop.drain(stall)
-    reads = TicketReads(shop.database)
-    answers: list[object] = []
-
-    def ticket(reservation: UUID) -> Ticket:
-        entry_id = bought.entry_id if reservation == bought.reservation_id else EntryId(1, 1_000_000)
-        return Ticket(stall.lane(), reservation, entry_id, 0)
-
-    def spoil(_: object) -> None:
-        raise ValueError
-
-    done = asyncio.Event()
-    reads.read(ticket(uuid4()), spoil)
-    for _ in range(READ_MAX):
-        reads.read(ticket(uuid4()), answers.append)
-    reads.read(ticket(bought.reservation_id), lambda row: (answers.append(row), done.set()))
-    async with asyncio.timeout(LIMIT_S):
-        await done.wait()
-    assert answers[:-1] == [None] * READ_MAX
-    assert answers[-1] is not None
-    again = asyncio.Event()
-    reads.read(ticket(bought.reservation_id), lambda _: again.set())
-    async with asyncio.timeout(LIMIT_S):
-        await again.wait()
 
 
 async def test_an_emptied_gate_degrades_and_never_calls_a_link_forged(client: httpx.AsyncClient, shop: Shop) -> None:
