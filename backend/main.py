@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 import uvicorn
 
@@ -19,29 +20,28 @@ GRACE_S = 4
 """Requests under way get this long at a stop; one second is left of the five for pools to close."""
 KEEP_ALIVE_S = 75
 """Longer than nginx keeps its own end, so that nginx is the one who closes and no request meets a closed door."""
+SERVER_OPTIONS: dict[str, Any] = {
+    "loop": "uvloop",
+    "ws": "none",
+    "lifespan": "on",
+    "log_config": None,
+    "access_log": False,
+    # Nothing here believes a forwarded header.
+    "proxy_headers": False,
+    "server_header": False,
+    "date_header": False,
+    "limit_concurrency": CONNECTIONS_MAX,
+    "backlog": BACKLOG,
+    "timeout_keep_alive": KEEP_ALIVE_S,
+    "timeout_graceful_shutdown": GRACE_S,
+}
+"""What the benchmark's references run with too."""
 
 
 def server(port: int, host: str) -> uvicorn.Server:
-    """A server with our limits. ``proxy_headers`` stays off: nothing here believes a forwarded header."""
+    """A server with our limits."""
     platform = create_app(get_settings())
-    config = uvicorn.Config(
-        platform,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http=hot_protocol(platform.find_hot),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    config = uvicorn.Config(platform, host=host, port=port, http=hot_protocol(platform.find_hot), **SERVER_OPTIONS)
     return uvicorn.Server(config)
 
 

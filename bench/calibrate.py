@@ -21,7 +21,6 @@ from typing import Any
 import orjson
 import structlog
 import uvloop
-from redis.asyncio import Redis
 
 from bench import machine, scaling
 from bench.contest import Contestant, Outcome, Sample, Scenario
@@ -32,9 +31,9 @@ from bench.scenarios import ALL
 from bench.scenarios.buying import BoughtThroughEdge, sold_faults
 from bench.scenarios.draining import Drained
 from bench.scenarios.post import CONNECTIONS
-from bench.shop import GENEROUS, Shop, Terms
+from bench.shop import GENEROUS, Shop, Terms, gate_bytes
 from bench.world import Size, World
-from stack.calibration import DRAIN, MEMORY, PROXIED, SCHEMA, machine_here
+from stack.calibration import DRAIN, MEMORY, PROXIED, SCHEMA
 from stack.capacity import Work
 from stack.cost import Cost
 from stack.errors import StackError
@@ -72,12 +71,12 @@ class Sold(Contestant):
         world, shop = self._world, self._world.shop
         sale = await shop.opened(Terms(units=SOLD))
         attempts = world.crowd.attempts(sale.items, world.crowd.shoppers(SOLD))
-        before = await used_bytes(shop)
+        before = await gate_bytes(shop)
         with Cost(world.platform.pids) as cost:
             tally = await closed_loop(world.platform.api, attempts.requests, connections=CONNECTIONS, keep=True)
             await shop.drained(sale)
         figures = {f"{role}_us": us / SOLD for role, us in cost.us.items() if role not in ("clock", "edge")}
-        figures["reservation_bytes"] = (await used_bytes(shop) - before) / SOLD
+        figures["reservation_bytes"] = (await gate_bytes(shop) - before) / SOLD
         polls = [ticket_request(orjson.loads(one.body)["ticket"], attempts.shoppers[one.index]) for one in tally.kept]
         with Cost(world.platform.pids) as cost:
             asked = await closed_loop(world.platform.api, polls, connections=CONNECTIONS)
@@ -103,11 +102,11 @@ class Throttled(Contestant):
         sale = await shop.opened(Terms(throttle=tiny))
         attempts = world.crowd.attempts(sale.items, world.crowd.shoppers(TURNED_AWAY))
         await shop.drained(sale)
-        before = await used_bytes(shop)
+        before = await gate_bytes(shop)
         with Cost(world.platform.pids) as cost:
             tally = await closed_loop(world.platform.api, attempts.requests, connections=CONNECTIONS, keep=True)
         figures = {f"{role}_us": cost.us[role] / TURNED_AWAY for role in ("api", "gate")}
-        figures["shopper_bytes"] = (await used_bytes(shop) - before) / TURNED_AWAY
+        figures["shopper_bytes"] = (await gate_bytes(shop) - before) / TURNED_AWAY
         await shop.drained(sale)
         accepted = tally.accepted
         right = tally.count("THROTTLED") == TURNED_AWAY - accepted and accepted <= 1
@@ -116,15 +115,6 @@ class Throttled(Contestant):
         faults += await shop.faults(sale, sold=accepted, reservations=promised)
         await shop.end(sale)
         return Sample(figures, tally.by_name(), faults)
-
-
-async def used_bytes(shop: Shop) -> int:
-    """What the store's data takes, without its buffers for clients and file."""
-    client: Redis = Redis.from_url(shop.settings.gate_url)
-    try:
-        return int((await client.info("memory"))["used_memory_dataset"])
-    finally:
-        await client.aclose()
 
 
 def subjects(world: World) -> dict[str, Contestant]:
@@ -173,7 +163,7 @@ def document(outcome: Outcome, rounds: int) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "rounds": rounds,
-        "machine": {**machine.facts(), **machine_here()},
+        "machine": machine.facts(),
         "figures": figures(outcome.samples),
     }
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+from redis.asyncio import Redis
 
 from backend.accounts import add_operator
 from backend.gate import EntryId, Gate, LaneId
@@ -233,3 +234,12 @@ async def until(what: str, look: Callable[[], Awaitable[_T | None]], within_s: f
             raise StackError(f"{what}: not within {within_s:.0f} s")
         await asyncio.sleep(POLL_S)
     return found
+
+
+async def gate_bytes(shop: Shop) -> int:
+    """What the gate store's data takes, without its buffers for clients and file."""
+    client: Redis = Redis.from_url(shop.settings.gate_url)
+    try:
+        return int((await client.info("memory"))["used_memory_dataset"])
+    finally:
+        await client.aclose()

@@ -1,24 +1,19 @@
 """The file that ``stampede calibrate`` writes and ``stampede plan`` reads: prices of one machine, with their spread."""
 
-import os
-import platform
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stack import machine
 from stack.capacity import ROLES, Prices, Work
 from stack.errors import StackError
 from stack.files import read_json
-from stack.state import PROJECT_ROOT
 
 SCHEMA = 1
 FILE = "calibration.json"
 PROXIED, DRAIN, MEMORY = "proxied", "drain", "memory"
 """Beside the kinds of work: a request that the edge hands on, the drain alone, the gate's memory."""
-# What another machine differs in; versions of servers differ too, but then the commit mostly does.
-_MACHINE = ("processor", "cores", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,45 +77,12 @@ def _prices(figures: dict[str, Any]) -> Prices:
 def differences(calibration: Calibration) -> list[str]:
     """How this machine and this checkout differ from those of the calibration: sentences for a warning."""
     found = []
-    here = machine_here()
-    for name in _MACHINE:
+    # Versions of servers differ too, but then the commit mostly does.
+    for name, here in machine.identity().items():
         then = calibration.machine.get(name, "unknown")
-        if then != here[name]:
-            found.append(f"it is another machine's: {name} was {then}, here it is {here[name]}")
-    commit = commit_here()
+        if then != here:
+            found.append(f"it is another machine's: {name} was {then}, here it is {here}")
+    commit = machine.commit()
     if commit and calibration.commit != commit:
         found.append(f"it is of commit {calibration.commit}, this is {commit}")
     return found
-
-
-def machine_here() -> dict[str, str]:
-    """What tells one machine from another."""
-    return {
-        "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0))),
-        "system": f"{platform.system()} {platform.release()}",
-    }
-
-
-def commit_here() -> str:
-    """The short commit of this checkout, empty outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short=10", "HEAD"],  # noqa: S607 - whichever git there is
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -11,7 +11,7 @@ import orjson
 import uvicorn
 
 from backend.core.hot import SAFE_HEADERS
-from backend.main import BACKLOG, CONNECTIONS_MAX, GRACE_S, KEEP_ALIVE_S
+from backend.main import SERVER_OPTIONS
 
 _TICKET = "T" * 91
 HEADERS = [(b"content-type", b"application/json"), *SAFE_HEADERS]
@@ -45,24 +45,8 @@ def serve(application: Any, description: str) -> None:
     """Run ``application`` on ``--port`` with the product's own server settings."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, required=True)
-    uvicorn.run(
-        application,
-        host="127.0.0.1",
-        port=parser.parse_args().port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    port = parser.parse_args().port
+    uvicorn.run(application, host="127.0.0.1", port=port, http="httptools", **SERVER_OPTIONS)
 
 
 if __name__ == "__main__":

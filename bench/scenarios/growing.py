@@ -1,10 +1,8 @@
 """What grows with sales, shoppers and processes, and what must not: cost per attempt, memory of an API process."""
 
-from redis.asyncio import Redis
-
 from bench.contest import ROUNDS, Contestant, Sample, Scenario, Target
 from bench.scenarios.post import CONNECTIONS
-from bench.shop import UNITS_MAX, OpenSale, Shop, Terms
+from bench.shop import UNITS_MAX, OpenSale, Terms, gate_bytes
 from bench.world import World
 from stack.cost import Cost, rss_bytes
 from stack.errors import StackError
@@ -88,7 +86,7 @@ class AmongShoppers(Buying):
         world, shop = self._world, self._world.shop
         sale = await shop.opened()
         self._sales = [sale]
-        before = await _used_bytes(shop)
+        before = await gate_bytes(shop)
         at_a_tenth_mb = 0.0
         while self._sold < self._shoppers:
             many = min(FILL_CHUNK, self._shoppers - self._sold)
@@ -104,7 +102,7 @@ class AmongShoppers(Buying):
         self._memory = {
             "api_rss_mb": rss_mb,
             "api_growth_mb": rss_mb - at_a_tenth_mb,
-            "gate_bytes_a_reservation": (await _used_bytes(shop) - before) / self._shoppers,
+            "gate_bytes_a_reservation": (await gate_bytes(shop) - before) / self._shoppers,
         }
 
     async def run(self) -> Sample:
@@ -150,14 +148,14 @@ class TurnedAway(Contestant):
     async def run(self) -> Sample:
         world, shop, count = self._world, self._world.shop, self._count
         tiny = {"rate_per_s": 0.01, "burst": 1, "wait_budget_ms": 0, "repeat_window_ms": 600_000}
-        empty = await _used_bytes(shop)
+        empty = await gate_bytes(shop)
         sale = await shop.opened(Terms(throttle=tiny))
         await shop.drained(sale)
-        before = await _used_bytes(shop)
+        before = await gate_bytes(shop)
         attempts = world.crowd.attempts(sale.items, world.crowd.shoppers(count))
         tally = await closed_loop(world.platform.api, attempts.requests, connections=CONNECTIONS, keep=True)
         await shop.drained(sale)
-        after = await _used_bytes(shop)
+        after = await gate_bytes(shop)
         accepted = tally.accepted
         right = tally.count("THROTTLED") == count - accepted and accepted <= 2
         faults = [] if right else [f"answers were {tally.by_name()}"]
@@ -168,22 +166,13 @@ class TurnedAway(Contestant):
         await shop.drop(sale)
         figures = {
             "gate_bytes_a_shopper": (after - before) / count,
-            "gate_bytes_after_retention": (await _used_bytes(shop) - empty) / count,
+            "gate_bytes_after_retention": (await gate_bytes(shop) - empty) / count,
         }
         return Sample(figures, tally.by_name(), faults)
 
 
 def _api_rss_mb(world: World) -> float:
     return max(rss_bytes(pid) for pid in world.platform.pids["api"]) / MB
-
-
-async def _used_bytes(shop: Shop) -> int:
-    """What the store's data takes, without its buffers for clients and file."""
-    client: Redis = Redis.from_url(shop.settings.gate_url)
-    try:
-        return int((await client.info("memory"))["used_memory_dataset"])
-    finally:
-        await client.aclose()
 
 
 def sales_name(sales: int) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from stack.calibration import DRAIN, FILE, MEMORY, PROXIED, SCHEMA, commit_here, differences, machine_here
+from stack import machine
+from stack.calibration import DRAIN, FILE, MEMORY, PROXIED, SCHEMA, differences
 from stack.calibration import read_calibration as read
 from stack.capacity import Work
 from stack.errors import StackError
@@ -36,8 +37,8 @@ def _document(**changes: Any) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "at": "2026-11-22T18:00:00+00:00",
-        "commit": commit_here(),
-        "machine": machine_here(),
+        "commit": machine.commit(),
+        "machine": machine.identity(),
         "figures": figures,
     } | changes
 
@@ -114,12 +115,12 @@ def test_an_absurd_rush_is_refused_with_words(data_dir, arguments, words):
 
 
 def test_another_machine_or_commit_is_a_warning(data_dir):
-    stranger = {**machine_here(), "processor": "Abacus 9000"}
+    stranger = {**machine.identity(), "processor": "Abacus 9000"}
     (data_dir / FILE).write_text(json.dumps(_document(machine=stranger, commit="0000000000")))
     done = _plan(data_dir, *RUSH)
     assert done.returncode == 0
     assert "processor was Abacus 9000" in done.stderr
-    if commit_here():  # an unpacked archive has none
+    if machine.commit():  # an unpacked archive has none
         assert "it is of commit 0000000000" in done.stderr
     assert "Rung" in done.stdout
 
