@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev up demo test bench check format screenshots clean
+.PHONY: help install install-dev up demo test bench faults check format screenshots clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ test: install-dev ## pass every test on real servers
 
 bench: install ## measure the hot path beside its references (ARGS=--quick: small)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+faults: install-dev ## kill, freeze, cut off and fill up a real platform under load (ARGS=--long: all of it)
+	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 check: install-dev ## format, lint, types, import rules
 	$(BIN)/python -m ruff format --check .
