@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from console import navigation, session, wording
+from console import navigation, session, steady, wording
 from console.sign_in import SIGN_OUT_PATH
-from console.views import parts, products, sale, sale_form, sales
+from console.views import activity, home, parts, people, products, sale, sale_form, sales
 
 st.set_page_config(
     page_title="Stampede",
@@ -15,19 +15,24 @@ st.set_page_config(
 )
 st.logo(str(parts.ASSETS / "logo.svg"), size="large", icon_image=str(parts.ASSETS / "mark.svg"))
 parts.style()
+steady.install()
 
 pages = {
-    "sales": st.Page(sales.page, title="Sales", url_path="sales", default=True),
+    "home": st.Page(home.page, title="Home", url_path="home", default=True),
+    "sales": st.Page(sales.page, title="Sales", url_path="sales"),
     "new-sale": st.Page(sale_form.new_page, title="New sale", url_path="new-sale"),
     "products": st.Page(products.page, title="Products", url_path="products"),
+    "activity": st.Page(activity.page, title="Activity", url_path="activity"),
+    "settings": st.Page(people.page, title="Settings", url_path="settings"),
     "sale": st.Page(sale.page, title="Sale", url_path="sale", visibility="hidden"),
     "edit-sale": st.Page(sale_form.edit_page, title="Edit sale", url_path="edit-sale", visibility="hidden"),
 }
 navigation.register(pages)
 opened = st.navigation(
     {
-        "": [pages["sales"], pages["sale"], pages["edit-sale"]],
-        "Set up": [pages["new-sale"], pages["products"]],
+        "": [pages["home"], pages["sales"], pages["sale"], pages["edit-sale"]],
+        "Audit": [pages["activity"]],
+        "Set up": [pages["new-sale"], pages["products"], pages["settings"]],
     }
 )
 

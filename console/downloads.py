@@ -23,18 +23,25 @@ from console.sign_in import page
 
 _PREFIX = f"{BASE_PATH}/download"
 _ID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
-_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8"}
+_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "html": "text/html; charset=utf-8"}
+_STATUS = re.compile(r"[a-z_]{0,20}", re.ASCII)
 _CHUNK_BYTES = 64 * 1024
 
 
 def reconciliation_href(run_id: str, form: str) -> str:
-    """Address of a reconciliation run as `json` or `csv`."""
+    """Address of a reconciliation run as `json`, `csv` or `html`."""
     return f"{_PREFIX}/reconciliations/{quote(run_id, safe='')}.{form}"
 
 
 def ledger_href(sale_id: str) -> str:
     """Address of a sale's whole ledger, one JSON object a line."""
     return f"{_PREFIX}/sales/{quote(sale_id, safe='')}/ledger.ndjson"
+
+
+def orders_href(sale_id: str, status: str) -> str:
+    """Address of a sale's orders as CSV, all or those of one state."""
+    query = f"?status={quote(status, safe='')}" if status else ""
+    return f"{_PREFIX}/sales/{quote(sale_id, safe='')}/orders.csv{query}"
 
 
 class Downloads:
@@ -47,6 +54,7 @@ class Downloads:
         return [
             Route(f"{_PREFIX}/reconciliations/{{run_id}}.{{form}}", self.reconciliation, methods=["GET"]),
             Route(f"{_PREFIX}/sales/{{sale_id}}/ledger.ndjson", self.ledger, methods=["GET"]),
+            Route(f"{_PREFIX}/sales/{{sale_id}}/orders.csv", self.orders, methods=["GET"]),
         ]
 
     async def reconciliation(self, request: Request) -> Response:
@@ -64,6 +72,13 @@ class Downloads:
         return await self._stream(
             request, f"/audit/sales/{sale_id}/ledger", "application/x-ndjson", f"ledger-{sale_id}.ndjson"
         )
+
+    async def orders(self, request: Request) -> Response:
+        sale_id, status = request.path_params["sale_id"], request.query_params.get("status", "")
+        if not _ID.fullmatch(sale_id) or not _STATUS.fullmatch(status):
+            return _missing()
+        path = f"/operator/sales/{sale_id}/orders/export" + (f"?status={status}" if status else "")
+        return await self._stream(request, path, _TYPES["csv"], f"orders-{sale_id}.csv")
 
     async def _stream(self, request: Request, path: str, media_type: str, file_name: str) -> Response:
         token = request.cookies.get(SESSION_COOKIE)

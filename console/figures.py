@@ -64,64 +64,127 @@ def last_whole_second(series: list[dict[str, Any]], now: datetime) -> dict[str, 
     return {group: sum(groups.get(group, [])) for group in wording.OUTCOME_GROUPS}
 
 
-def throughput(
-    series: list[dict[str, Any]],
+class Shared(go.Figure):  # type: ignore[misc]  # Plotly has no types
+    """A figure that is drawn once and sent to many: what Streamlit asks it for at each tick is made already.
+
+    A plain figure copies and encodes its arrays again for every viewer, and checks each property first.
+    """
+
+    def __init__(self, drawn: dict[str, Any]) -> None:
+        super().__init__()
+        self._drawn: dict[str, Any] = go.Figure(drawn, _validate=False).to_dict()
+        # Whatever template is the default comes along, as long as half of the figure; our frame says all it would.
+        self._drawn["layout"].pop("template", None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._drawn
+
+
+_ROWS = {"y": (0.62, 1.0), "y2": (0.42, 0.54), "y3": (0.22, 0.34), "y4": (0.0, 0.14)}
+"""Where on the figure each row is: attempts, admitted, delay, units. One time axis for all."""
+_ROW_TITLES = {
+    "y2": "Admitted a second, and the throttle",
+    "y3": "Gate to order, p95 in ms",
+    "y4": "Units: sold, reserved, available",
+}
+ROOM_HEIGHT = 620
+
+
+def room(
+    axis: list[datetime],
+    groups: dict[str, list[int]],
+    points: list[Units],
     events: list[tuple[str, str, bool]],
     zone_name: str,
     mode: Mode,
     *,
-    now: datetime,
-) -> go.Figure:
-    """Attempts a second by outcome, stacked, with `events` (time, label, is the opening) marked.
+    revision: str,
+) -> Shared:
+    """A sale on one time axis: attempts by outcome, admitted against the throttle, gate to order, units.
 
-    The second of `now` is still being counted: drawn, it would end every chart in a fall that is none.
+    `events` (time, label, is the opening) are marked through all four rows. Rows without figures stay, empty: a
+    chart that comes and goes would make everything below it jump.
     """
-    axis, groups = _worth_drawing(*per_second([p for p in series if zones.parse(p["at"]) < now.replace(microsecond=0)]))
     shown = _clocks(axis, zone_name)
     traces = [
         _area(shown, groups.get(group, []), label, OUTCOME_COLOURS[group], mode)
         for group, (label, _) in wording.OUTCOME_GROUPS.items()
         if group != "other" or any(groups.get(group, []))
     ]
-    layout = _frame(mode, "throughput")
-    layout |= _markers(events, axis, zone_name, mode)
-    return go.Figure({"data": traces, "layout": layout})
-
-
-def units_over_time(points: list[Units], zone_name: str, mode: Mode) -> go.Figure:
-    """The equation over time: sold, reserved and available stacked up to the line of the allotment."""
+    kept = [p for p in points if not axis or p.at_ms >= axis[0].timestamp() * 1_000]
+    at = _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in kept], zone_name)
     colours = roles(mode)
-    shown = _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in points], zone_name)
-    traces = [
-        _area(shown, [getattr(p, name) for p in points], name.capitalize(), UNIT_COLOURS[mode][name], mode, "hv")
+    traces.append(_line(shown, groups.get("reserved", []), "Admitted", OUTCOME_COLOURS["reserved"], "y2"))
+    traces.append(_line(at, [p.rate_per_s for p in kept], "Throttle", colours["ink"], "y2", dash="dot", shape="hv"))
+    traces.append(_line(at, [p.delay_ms for p in kept], "Gate to order", colours["ink"], "y3"))
+    traces += [
+        _area(at, [getattr(p, name) for p in kept], name.capitalize(), UNIT_COLOURS[mode][name], mode, "hv")
+        | {"yaxis": "y4", "stackgroup": "units", "showlegend": False}
         for name in ("sold", "reserved", "available")
     ]
-    traces.append(
-        {
-            "type": "scatter",
-            "x": shown,
-            "y": np.array([p.allotment for p in points]),
-            "name": "Allotment",
-            "mode": "lines",
-            "line": {"width": 1.5, "color": colours["ink"], "dash": "dot", "shape": "hv"},
-            "hovertemplate": "%{y:,}",
-        }
-    )
-    drifting = [(at, p) for at, p in zip(shown, points, strict=True) if p.drift]
+    drifting = [p for p in kept if p.drift]
     if drifting:
         traces.append(
             {
                 "type": "scatter",
-                "x": [at for at, _ in drifting],
-                "y": [p.allotment for _, p in drifting],
-                "customdata": [p.drift for _, p in drifting],
+                "x": _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in drifting], zone_name),
+                "y": np.array([p.allotment for p in drifting]),
+                "customdata": [p.drift for p in drifting],
                 "name": "Drift",
                 "mode": "markers",
+                "yaxis": "y4",
                 "marker": {"color": colours["accent"], "size": 8, "symbol": "x"},
                 "hovertemplate": "drift %{customdata:+d}",
             }
         )
-    return go.Figure({"data": traces, "layout": _frame(mode, "units")})
+    layout = _frame(mode, revision)
+    spread = axis or [datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in kept]
+    layout |= _markers(events, spread, zone_name, mode)
+    layout["height"] = ROOM_HEIGHT
+    layout["xaxis"] |= {"anchor": "y4", "showgrid": False}
+    for row, domain in _ROWS.items():
+        layout[f"yaxis{row[1:]}"] = {**layout["yaxis"], "domain": list(domain), "nticks": 5 if row == "y" else 3}
+    layout["annotations"] = [*layout["annotations"], *(_row_title(row, mode) for row in _ROW_TITLES)]
+    return Shared({"data": traces, "layout": layout})
+
+
+def _row_title(row: str, mode: Mode) -> dict[str, Any]:
+    return {
+        "x": 0, "xref": "paper", "xanchor": "left", "y": _ROWS[row][1], "yref": "paper", "yanchor": "bottom",
+        "text": _ROW_TITLES[row], "showarrow": False, "font": {"size": 11, "color": roles(mode)["grey"]},
+    }  # fmt: skip
+
+
+def _line(
+    x: Any, y: list[Any], name: str, colour: str, row: str, *, dash: str = "solid", shape: str = "linear"
+) -> dict[str, Any]:
+    """A line in one of the lower rows; None is a gap."""
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": np.array([np.nan if value is None else value for value in y], dtype=np.float64),
+        "name": name,
+        "mode": "lines",
+        "yaxis": row,
+        "showlegend": False,
+        "line": {"width": 1.5, "color": colour, "dash": dash, "shape": shape},
+        "hovertemplate": "%{y:,.10g}",
+    }
+
+
+def live_axis(series: list[dict[str, Any]], now: datetime) -> tuple[list[datetime], dict[str, list[int]]]:
+    """The throughput that a live figure shows: whole seconds, from shortly before the first attempt on."""
+    return _worth_drawing(*per_second([p for p in series if zones.parse(p["at"]) < now.replace(microsecond=0)]))
+
+
+def replayed(points: list[dict[str, Any]], step_s: int) -> tuple[list[datetime], dict[str, list[int]]]:
+    """A replay's points as what `room` draws; outcomes are counted a step, so they are told a second."""
+    axis = [zones.parse(p["at"]) for p in points]
+    groups: dict[str, list[int]] = {group: [0] * len(points) for group in wording.OUTCOME_GROUPS}
+    for index, point in enumerate(points):
+        for outcome, number in point["outcomes"].items():
+            groups[wording.outcome_group(outcome)][index] += round(int(number) / step_s)
+    return axis, groups
 
 
 def _clocks(moments: list[datetime], zone_name: str) -> Any:

@@ -18,6 +18,11 @@ class Units:
     sold: int
     drift: int | None
     """None while the gate does not answer: nothing was compared."""
+    rate_per_s: float | None = None
+    """The sale's throttle at that moment."""
+    delay_ms: int | None = None
+    """p95 from the gate's yes to the order; None when nobody was admitted."""
+    backlog: int | None = None
 
 
 class UnitsHistory:

@@ -23,11 +23,11 @@ UNIT_COLOURS: dict[Mode, dict[str, str]] = {
 _ROLES: dict[Mode, dict[str, str]] = {
     "light": {
         "ink": "#16181d", "grey": "#5b606b", "line": "#e6e3dc", "card": "#ffffff",
-        "accent": "#d9401f", "good": "#17714a", "warn": "#8a5a00", "outline": "#ffffff",
+        "accent": "#d9401f", "danger": "#b8320f", "good": "#17714a", "warn": "#8a5a00", "outline": "#ffffff",
     },
     "dark": {
         "ink": "#eceae5", "grey": "#a6abb6", "line": "#343842", "card": "#1e2128",
-        "accent": "#ff7a5c", "good": "#5cc796", "warn": "#e9b44c", "outline": "#5b606b",
+        "accent": "#ff7a5c", "danger": "#ff9179", "good": "#5cc796", "warn": "#e9b44c", "outline": "#5b606b",
     },
 }  # fmt: skip
 

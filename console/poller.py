@@ -8,6 +8,7 @@ API ten times what one costs.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +60,19 @@ def _poll(merchant_id: str, sale_id: str, _bearer: str) -> Reading:
             raise  # about this caller (signed out, not theirs): never shared with another
         return Reading(None, [], explain(error).what, time.monotonic())
     read_at_s = time.monotonic()
-    _history(merchant_id, sale_id).add(units_of(live))
+    history = _history(merchant_id, sale_id)
+    if not history.points():
+        _begin(history, client, sale_id, _bearer)
+    history.add(units_of(live))
     return Reading(live, _series(client, sale_id, _bearer), "", read_at_s)
+
+
+def _begin(history: UnitsHistory, client: ApiClient, sale_id: str, bearer: str) -> None:
+    """What happened before the first viewer came, from the ledger. Without it the chart begins with them."""
+    with suppress(ApiError, Unreachable):
+        answer = client.get(f"/operator/sales/{sale_id}/replay", bearer, timeout=LIVE_TIMEOUT, attempts=1)
+        for units in replayed_units(answer.data["points"]):
+            history.add(units)
 
 
 def _series(client: ApiClient, sale_id: str, bearer: str) -> list[dict[str, Any]]:
@@ -94,6 +106,22 @@ def watch(sale_id: str) -> tuple[Reading, list[Units]]:
     return reading, _history(merchant_id, sale_id).points()
 
 
+def replayed_units(points: list[dict[str, Any]]) -> list[Units]:
+    """The equation at each point of a replay. A ledger's past has no drift: it is compared with itself."""
+    return [
+        Units(
+            at_ms=int(zones.parse(p["at"]).timestamp() * 1_000),
+            allotment=p["allotment"],
+            available=p["available"],
+            reserved=p["reserved"],
+            sold=p["sold"],
+            drift=0,
+            delay_ms=p.get("delay_p95_ms"),
+        )
+        for p in points
+    ]
+
+
 def units_of(live: dict[str, Any]) -> Units:
     """The equation of a whole sale: the sums over its items."""
     items = live["items"]
@@ -104,6 +132,9 @@ def units_of(live: dict[str, Any]) -> Units:
         reserved=sum(i["reserved"] for i in items),
         sold=sum(i["sold"] for i in items),
         drift=live.get("drift"),
+        rate_per_s=live["throttle"]["rate_per_s"],
+        delay_ms=live.get("order_delay_p95_ms"),
+        backlog=live.get("backlog"),
     )
 
 

@@ -54,6 +54,11 @@ ACTIONS = {
                    explains="Adds units to the allotment. They can be bought a moment later."),
         SaleAction("reduce", "Reduce stock …", "Units taken back.", _in("scheduled", "live", "paused"), asks=True,
                    explains="Takes available units out of the sale. Reserved and sold units stay."),
+        SaleAction("rebuild", "Rebuild gate …", "Asked for. The sale is stopped until its gate is whole.",
+                   _in("scheduled", "live", "paused", "ended"), asks=True,
+                   explains="Stops the sale and writes its gate anew from the ledger, with everybody's claims. What "
+                            "was accepted and is not yet booked is booked first, so no place in line is lost that the "
+                            "gate still knows. Use it when gate and ledger disagree."),
         SaleAction("end", "End sale …", "Ended.", _in("live", "paused"), asks=True, dangerous=True,
                    explains="Ends the sale now. It cannot be opened again; orders already placed go on."),
         SaleAction("cancel", "Cancel sale …", "Cancelled.", _in("scheduled", "live", "paused", "ended"), asks=True,
@@ -63,7 +68,9 @@ ACTIONS = {
 }  # fmt: skip
 
 PREPARATION = ("schedule", "preload", "publish")
-STEERING = ("pause", "resume", "throttle", "top-up", "reduce", "rotate-links", "publish", "end", "cancel")
+STEERING = (
+    "pause", "resume", "throttle", "top-up", "reduce", "rotate-links", "publish", "rebuild", "end", "cancel",
+)  # fmt: skip
 
 
 def offered(names: tuple[str, ...], status: str) -> list[SaleAction]:
@@ -102,8 +109,18 @@ def before_after(action: str, sale: dict[str, Any], change: dict[str, Any]) -> l
         return [("Link epoch", "–" if epoch is None else str(epoch), "new" if epoch is None else str(epoch + 1))]
     if action == "resume":
         return _resumed(sale, status)
+    if action == "rebuild":
+        return _rebuilt(sale, status)
     after = {"end": "ended", "cancel": "cancelled"}.get(action)
     return [("Status", status, after)] if after else []
+
+
+def _rebuilt(sale: dict[str, Any], status: str) -> list[tuple[str, str, str]]:
+    goes_on = "by itself" if sale.get("recovery") == "automatic" else "when somebody resumes it"
+    rows = [("Status", status, "paused" if status in {"live", "scheduled"} else status), ("Goes on", "–", goes_on)]
+    if sale.get("fault"):
+        rows.append(("Fault", wording.kind(sale["fault"]), "mended, if the gate's history was the cause"))
+    return rows
 
 
 def _resumed(sale: dict[str, Any], status: str) -> list[tuple[str, str, str]]:

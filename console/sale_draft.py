@@ -95,6 +95,18 @@ def from_sale(sale: dict[str, Any]) -> SaleDraft:
     )
 
 
+def duplicate(sale: dict[str, Any], today: date) -> SaleDraft:
+    """The same sale again: a week after it was, or a week or more from today; same weekday, same times of the day."""
+    draft = from_sale(sale)
+    # Whole weeks, so that it stays the weekday that people plan by.
+    weeks = max(1, -(-(today + timedelta(days=7) - draft.opens_on).days // 7))
+    draft.opens_on += timedelta(weeks=weeks)
+    draft.closes_on += timedelta(weeks=weeks)
+    draft.title = f"{sale['title']} (again)"[:200]
+    draft.slug = f"{sale['slug'][:58].rstrip('-')}-{draft.opens_on:%m%d}"
+    return draft
+
+
 def suggest_slug(title: str) -> str:
     """An address for a title: "Friday Tee!" is `friday-tee`."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower(), flags=re.ASCII).strip("-")[:63].rstrip("-")

@@ -30,6 +30,7 @@ FAULT_WORDS = {
     "no_stock": "The gate promised units that the ledger does not have.",
     "poison": "An entry of the journal could not be applied.",
     "clock": "The gate's clock and the database's disagree.",
+    "rebuild": "Its gate is being written anew from the ledger, because an operator asked for it.",
 }
 ROLE_WORDS = {"owner": "Owner", "operator": "Operator", "auditor": "Auditor"}
 

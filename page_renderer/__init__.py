@@ -22,6 +22,9 @@ from page_renderer.model import (
     ItemPhase,
     ItemState,
     Money,
+    OptionView,
+    PictureFile,
+    PictureView,
     RenderedPage,
     SaleItemView,
     SalePage,
@@ -34,14 +37,17 @@ from page_renderer.publish import (
     VersionTakenError,
     activate,
     current_version,
+    missing_files,
     publish,
     set_sold_out,
     versions,
     write_assets,
+    write_files,
+    write_preview,
     write_state,
     write_version,
 )
-from page_renderer.render import render_index, render_sale, render_state
+from page_renderer.render import render_index, render_preview, render_sale, render_state
 from page_renderer.text import clean, local_time, money
 
 __all__ = [
@@ -51,6 +57,9 @@ __all__ = [
     "ItemPhase",
     "ItemState",
     "Money",
+    "OptionView",
+    "PictureFile",
+    "PictureView",
     "Published",
     "RenderedPage",
     "SaleItemView",
@@ -64,14 +73,18 @@ __all__ = [
     "clean",
     "current_version",
     "local_time",
+    "missing_files",
     "money",
     "publish",
     "render_index",
+    "render_preview",
     "render_sale",
     "render_state",
     "set_sold_out",
     "versions",
     "write_assets",
+    "write_files",
+    "write_preview",
     "write_state",
     "write_version",
 ]

@@ -7,11 +7,14 @@ change in one module renames everything that leads to it. (An import map would d
 the pages' CSP allows no inline script, and browsers take no import map from a file.)
 """
 
+import json
 import re
 from functools import cache
 from graphlib import TopologicalSorter
 from hashlib import sha256
 from importlib.resources import files
+
+from page_renderer.words import LANGUAGES, words
 
 _IMPORT = re.compile(r"""(?P<head>\b(?:from|import)\s*["'])\./(?P<name>[a-z_]+\.js)(?P<tail>["'])""")
 _SUFFIXES = (".css", ".js", ".svg")
@@ -22,6 +25,16 @@ _HASH_DIGITS = 12
 def hashed_name(name: str, content: bytes) -> str:
     stem, _, suffix = name.rpartition(".")
     return f"{stem}.{sha256(content).hexdigest()[:_HASH_DIGITS]}.{suffix}"
+
+
+def words_name(language: str) -> str:
+    """The module with what the scripts say in a language. A page imports its own, by the name on its root."""
+    return f"words_{language}.js"
+
+
+def _words_module(language: str) -> str:
+    # JSON is an expression of JavaScript.
+    return f"export default {json.dumps(words(language).script(), ensure_ascii=False, separators=(',', ':'))};\n"
 
 
 def _imports(source: str) -> list[str]:
@@ -35,6 +48,7 @@ def _built() -> tuple[dict[str, str], dict[str, bytes]]:
     sources = {
         entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(_SUFFIXES)
     }
+    sources |= {words_name(language): _words_module(language) for language in LANGUAGES}
     names: dict[str, str] = {}
     contents: dict[str, bytes] = {}
     # static_order raises on a cycle, and the lookup below on an unknown module: both are faults of

@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
+from page_renderer.words import DEFAULT, LANGUAGES
+
 SLUG_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 SKU_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PICTURE_PATTERN = re.compile(r"picture\.[0-9a-f]{12}\.(?:webp|jpg)")
+BASE_URL_PATTERN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 CURRENCY_PATTERN = re.compile(r"[A-Z]{3}")
 
 # A page is one form on one screen; a hundred choices is already a catalogue, and state.json, which
@@ -59,6 +63,44 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureFile:
+    """One encoding of a picture, by its name below `/assets/`."""
+
+    name: str
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if PICTURE_PATTERN.fullmatch(self.name) is None:
+            raise ValueError(f"not a picture's name: {self.name!r}")
+        if self.width < 1 or self.height < 1:
+            raise ValueError("a picture has a size")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureView:
+    """A picture in WebP at several widths, the largest first, and in JPEG for what cannot read that."""
+
+    alt: str
+    webp: tuple[PictureFile, ...]
+    fallback: PictureFile
+
+    def __post_init__(self) -> None:
+        if not self.alt.strip():
+            raise ValueError("a picture says what it shows")
+        if not self.webp:
+            raise ValueError("a picture has a file")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionView:
+    """What tells an item from its sisters: `OptionView("Size", "M")`."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class SaleItemView:
     """One item as shoppers see it. Name and description are the merchant's: data, never markup."""
 
@@ -68,6 +110,8 @@ class SaleItemView:
     usual_price: Money | None = None
     description: str = ""
     per_shopper_limit: int = 1
+    options: tuple[OptionView, ...] = ()
+    pictures: tuple[PictureView, ...] = ()
 
     def __post_init__(self) -> None:
         check_sku(self.sku)
@@ -80,7 +124,9 @@ class SalePage:
     """Everything the page of one sale shows before its first request.
 
     `repeat_window_ms` and `payment_hold_s` (None when nothing has to be paid here) appear as the
-    rules shoppers are told, so they are the sale's own figures.
+    rules shoppers are told, so they are the sale's own figures. `language` is the merchant's; the page is rendered
+    in every language, with the merchant's words as they are. `base_url` (scheme and host) is for share cards alone,
+    whose readers take no relative address.
     """
 
     slug: str
@@ -93,9 +139,16 @@ class SalePage:
     description: str = ""
     repeat_window_ms: int = 10_000
     payment_hold_s: int | None = None
+    delivery_required: bool = False
+    language: str = DEFAULT
+    base_url: str = ""
 
     def __post_init__(self) -> None:
         check_slug(self.slug)
+        if self.language not in LANGUAGES:
+            raise ValueError(f"no catalogue for {self.language!r}")
+        if self.base_url and BASE_URL_PATTERN.fullmatch(self.base_url) is None:
+            raise ValueError("base_url is a scheme and a host")
         _check_window(self.opens_at, self.closes_at, self.time_zone)
         if not 1 <= len(self.items) <= ITEMS_MAX:
             raise ValueError(f"a page shows 1 to {ITEMS_MAX} items")
@@ -116,6 +169,7 @@ class IndexEntry:
     closes_at: datetime
     time_zone: str
     price_from: Money | None = None
+    picture: PictureView | None = None
 
     def __post_init__(self) -> None:
         check_slug(self.slug)
@@ -127,7 +181,8 @@ class IndexPage:
     """The list of published sales; shown by opening time, whatever order it comes in."""
 
     sales: tuple[IndexEntry, ...]
-    title: str = "Flash sales"
+    title: str = ""
+    """Empty: the catalogue's own word."""
 
     def __post_init__(self) -> None:
         if len(self.sales) > INDEX_ENTRIES_MAX:

@@ -11,8 +11,9 @@ belongs to a dead one. Limit: `flock` must work on the file system (it does on l
 
 import gzip
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
@@ -20,11 +21,12 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from page_renderer.assets import assets
-from page_renderer.model import check_sku, check_slug
+from page_renderer.model import PICTURE_PATTERN, check_sku, check_slug
 
 # Enough for a day of edits to roll back to; a page is about 10 kB.
 VERSIONS_KEPT = 20
 _UNFINISHED = ".unfinished-"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,64}")
 
 
 class VersionTakenError(Exception):
@@ -115,11 +117,41 @@ def write_assets(pages_dir: Path) -> None:
         _sync_folder(folder)
 
 
+def missing_files(pages_dir: Path, names: Iterable[str]) -> list[str]:
+    """Those of the pictures' files that are not beside the pages yet."""
+    return [name for name in dict.fromkeys(names) if not _there(pages_dir / "assets" / _check_picture(name))]
+
+
+def write_files(pages_dir: Path, contents: Mapping[str, bytes]) -> None:
+    """Put pictures' files beside the pages. They are compressed already, so they get no `.gz`."""
+    folder = pages_dir / "assets"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        _replace(folder / _check_picture(name), content, sync=True)
+    _sync_folder(folder)
+
+
+def _check_picture(name: str) -> str:
+    if PICTURE_PATTERN.fullmatch(name) is None:
+        raise ValueError(f"not a picture's name: {name!r}")
+    return name
+
+
 def write_state(pages_dir: Path, slug: str, body: bytes) -> None:
     """Replace `state.json`. Not synced: it is written every second, and a lost one is a second old."""
     path = pages_dir / "state" / f"{check_slug(slug)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, body, sync=False)
+
+
+def write_preview(pages_dir: Path, token: str, files: Mapping[str, bytes]) -> None:
+    """Write a page to look at under `/preview/<token>/`. It is not synced: a lost one is made again."""
+    if _TOKEN.fullmatch(token) is None:
+        raise ValueError("not a preview's token")
+    folder = pages_dir / "preview" / token
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        _new_file(folder / name, content, sync=False)
 
 
 def set_sold_out(pages_dir: Path, slug: str, sku: str, sold_out: bool) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from page_renderer.model import Money
+from page_renderer.words import DEFAULT, Words, fill, words
 
 # Characters that change how *other* characters look and have no place in a name: direction
 # overrides, embeddings and isolates (a price can be made to read backwards), invisible spaces, the
@@ -17,31 +18,12 @@ _DECEIVING = re.compile(
 )
 # A lone surrogate cannot be encoded; it must not stop a page from being published.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PARAGRAPH = re.compile(r"\n\s*\n")
 
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 # ISO 4217 minor units that are not 2.
 _NO_DIGITS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
 _THREE_DIGITS = "BHD IQD JOD KWD LYD OMR TND"
 _MINOR_DIGITS = dict.fromkeys(_NO_DIGITS.split(), 0) | dict.fromkeys(_THREE_DIGITS.split(), 3)
-
-# Spelled here, not by strftime: its names follow the process's locale, and the same context has to
-# give the same bytes on every machine.
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,19 +33,27 @@ def clean(text: str) -> str:
     return " ".join(_SURROGATE.sub("\ufffd", _DECEIVING.sub("", text)).split())
 
 
-def paragraphs(text: str) -> list[str]:
-    """A merchant's longer words, one string a paragraph (blank lines part them)."""
+def clean_lines(text: str) -> str:
+    """A merchant's longer words with their line breaks, without characters that deceive the reader."""
     unified = text.replace("\r\n", "\n").replace("\r", "\n")
-    return [cleaned for part in _PARAGRAPH.split(unified) if (cleaned := clean(part))]
+    return _SURROGATE.sub("\ufffd", _DECEIVING.sub("", unified))
 
 
-def money(value: Money) -> str:
-    """`€1,190.00`, `¥500`, `CHF 19.00`; the same form as the page's script uses for orders."""
+def decimal(value: Money) -> str:
+    """`1190.00`: the amount in the currency's main unit, for machines."""
     digits = _MINOR_DIGITS.get(value.currency, 2)
     whole, rest = divmod(value.amount_minor, 10**digits)
-    amount = f"{whole:,}" + (f".{rest:0{digits}d}" if digits else "")
+    return f"{whole}" + (f".{rest:0{digits}d}" if digits else "")
+
+
+def money(value: Money, said: Words | None = None) -> str:
+    """`€1,190.00`, `¥500`, `CHF 19.00`; the same form as the page's script uses for orders."""
+    form = (said or words(DEFAULT)).money
+    whole, _, rest = decimal(value).partition(".")
+    amount = f"{int(whole):,}".replace(",", form["group"]) + (form["decimal"] + rest if rest else "")
     symbol = _SYMBOLS.get(value.currency)
-    return f"{symbol}{amount}" if symbol else f"{value.currency}\u00a0{amount}"
+    pattern = form["pattern" if symbol else "pattern_code"]
+    return fill(pattern, {"symbol": symbol or value.currency, "amount": amount})
 
 
 def is_below(price: Money, usual: Money | None) -> bool:
@@ -83,30 +73,43 @@ def machine_time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def local_time(at: datetime, time_zone: str) -> str:
+def local_time(at: datetime, time_zone: str, said: Words | None = None) -> str:
     """`Friday 4 December 2026, 19:00 (Europe/Berlin)`: the sale's own zone, named."""
-    return f"{wall_time(at, time_zone)} ({time_zone})"
+    return f"{wall_time(at, time_zone, said)} ({time_zone})"
 
 
-def wall_time(at: datetime, time_zone: str) -> str:
-    """The same without the zone, for a place that names it once for several times."""
+def wall_time(at: datetime, time_zone: str, said: Words | None = None) -> str:
+    """The same without the zone, for a place that names it once for several times.
+
+    The names of days and months are the catalogue's, not strftime's, which follow the process's locale: the same
+    context has to give the same bytes on every machine.
+    """
+    said = said or words(DEFAULT)
     local = at.astimezone(ZoneInfo(time_zone))
     seconds = f":{local.second:02d}" if local.second else ""
-    return (
-        f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year}, "
-        f"{local.hour:02d}:{local.minute:02d}{seconds}"
-    )
+    parts = {
+        "weekday": said.weekdays[local.weekday()],
+        "day": local.day,
+        "month": said.months[local.month - 1],
+        "year": local.year,
+        "time": f"{local.hour:02d}:{local.minute:02d}{seconds}",
+    }
+    return fill(said.date, parts)
 
 
-def every(milliseconds: int) -> str:
+def every(milliseconds: int, said: Words | None = None) -> str:
     """What stands after "one try per": `10 seconds`, `second`, `minute`."""
-    return duration(max(1, round(milliseconds / 1000))).removeprefix("1 ")
+    return _counted("every_", max(1, round(milliseconds / 1000)), said)
 
 
-def duration(seconds: int) -> str:
+def duration(seconds: int, said: Words | None = None) -> str:
     """`15 minutes`, `90 seconds`, `1 hour`: the largest unit that divides it."""
-    for unit_s, name in ((3600, "hour"), (60, "minute"), (1, "second")):
+    return _counted("", seconds, said)
+
+
+def _counted(kind: str, seconds: int, said: Words | None) -> str:
+    said = said or words(DEFAULT)
+    for unit_s, name in ((3600, "hours"), (60, "minutes")):
         if seconds >= unit_s and seconds % unit_s == 0:
-            count = seconds // unit_s
-            return f"{count} {name}" if count == 1 else f"{count} {name}s"
-    return "0 seconds"
+            return said.counted(kind + name, seconds // unit_s)
+    return said.counted(f"{kind}seconds", seconds)

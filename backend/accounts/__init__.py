@@ -9,6 +9,7 @@ from backend.accounts.commands import (
     run_in_steps,
 )
 from backend.accounts.passwords import Hashing
+from backend.accounts.people import change_operator, end_session, operator_of, operators_of, sessions_of
 from backend.accounts.service import Actor, SignedIn, actor_of, add_operator, sign_in, sign_out
 from backend.accounts.shopper_tokens import (
     KEY_LABEL as SHOPPER_TOKEN_LABEL,
@@ -35,13 +36,18 @@ __all__ = [
     "SignedIn",
     "actor_of",
     "add_operator",
+    "change_operator",
     "create_shoppers",
+    "end_session",
     "issue_shopper_token",
+    "operator_of",
+    "operators_of",
     "record_refusal",
     "redeem_code",
     "request_code",
     "run_command",
     "run_in_steps",
+    "sessions_of",
     "sign_in",
     "sign_out",
 ]

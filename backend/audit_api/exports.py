@@ -19,6 +19,14 @@ def wants_csv(accept: str, asked: str | None) -> bool:
     return _quality(accept, CSV_MEDIA_TYPE) > _quality(accept, "application/json")
 
 
+def wants_html(accept: str, asked: str | None) -> bool:
+    """The same for HTML: what a browser that is sent to the address asks for."""
+    if asked is not None:
+        return asked == "html"
+    wanted = _quality(accept, "text/html")
+    return wanted > max(_quality(accept, "application/json"), _quality(accept, CSV_MEDIA_TYPE))
+
+
 def _quality(accept: str, media_type: str) -> float:
     """The weight of a media type in an ``Accept`` header (RFC 9110): the most specific range counts."""
     ranges = {"*/*": 0, f"{media_type.partition('/')[0]}/*": 1, media_type: 2}

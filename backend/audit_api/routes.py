@@ -1,6 +1,6 @@
 """Routes of the audit. Every role reads, owner and auditor run; a merchant sees its own sales only."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,13 +10,15 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Row
 
 from backend.api import AnyOperator, AppState, Auditor, Session, State
-from backend.audit_api.exports import CSV_MEDIA_TYPE, run_as_csv, wants_csv
+from backend.audit_api import repository_evidence
+from backend.audit_api.exports import CSV_MEDIA_TYPE, run_as_csv, wants_csv, wants_html
+from backend.audit_api.report import HTML_MEDIA_TYPE, POLICY, run_as_html
 from backend.core.clock import rfc3339
 from backend.core.errors import Code, Refused
 from backend.core.fields import Moment, View
 from backend.core.http import JsonResponse, StrictRoute
 from backend.gate import GateUnavailable
-from backend.models import ReconciliationRun
+from backend.models import ReconciliationRun, Sale
 from backend.reconciliation import (
     TRIGGER_OPERATOR,
     balance,
@@ -31,6 +33,8 @@ router = APIRouter(prefix="/api/v1/audit", tags=["audit"], route_class=StrictRou
 
 GATE_RETRY_MS = 2_000
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
+REPORT_POINTS = 600
+"""Steps of the report's plot: finer ones cannot be seen on 760 px."""
 
 
 class GateFigures(View):
@@ -182,17 +186,24 @@ async def list_runs(
 @router.get(
     "/reconciliations/{run_id}",
     response_model=RunView,
-    responses={200: {"content": {CSV_MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {form: {"schema": {"type": "string"}} for form in (CSV_MEDIA_TYPE, HTML_MEDIA_TYPE)}}},
 )
 async def read_run(
     actor: AnyOperator,
     session: Session,
     run_id: UUID,
     accept: Annotated[str, Header()] = "*/*",
-    form: Annotated[Literal["json", "csv"] | None, Query(alias="format")] = None,
+    form: Annotated[Literal["json", "csv", "html"] | None, Query(alias="format")] = None,
 ) -> Response:
-    """One run with its findings: JSON, or CSV by ``Accept`` or ``?format=csv``."""
+    """One run with its findings: JSON, or CSV and HTML by ``Accept`` or ``?format=``."""
     stored, sale = await run_of_merchant(session, run_id, actor.merchant_id)
+    if wants_html(accept, form):
+        return _html(
+            stored,
+            sale,
+            await repository_evidence.sign_offs(session, sale.id),
+            await repository_evidence.movements(session, sale.id, stored.finished_at, REPORT_POINTS),
+        )
     if not wants_csv(accept, form):
         answer: Response = JsonResponse(_body(stored) | {"verdict": stored.verdict.value})
     else:
@@ -204,6 +215,21 @@ async def read_run(
         )
     answer.headers["Vary"] = "Accept"
     return answer
+
+
+def _html(
+    stored: ReconciliationRun, sale: Sale, sign_offs: Sequence[Row[Any]], movements: Sequence[Row[Any]]
+) -> Response:
+    name = f"reconciliation-{sale.slug}-{stored.started_at:%Y%m%dT%H%M%SZ}.html"
+    return Response(
+        run_as_html(stored, sale, sign_offs, movements),
+        media_type="text/html; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Security-Policy": POLICY,
+            "Vary": "Accept",
+        },
+    )
 
 
 @router.get(

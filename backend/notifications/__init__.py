@@ -5,6 +5,17 @@ Whoever decides something writes a ``Notification`` row in the same transaction;
 
 from backend.notifications.channel import Channel, EmailChannel, SendFailed
 from backend.notifications.messages import Message, compose
+from backend.notifications.previews import previews, trial_message
 from backend.notifications.service import Delivery, deliver_due
 
-__all__ = ["Channel", "Delivery", "EmailChannel", "Message", "SendFailed", "compose", "deliver_due"]
+__all__ = [
+    "Channel",
+    "Delivery",
+    "EmailChannel",
+    "Message",
+    "SendFailed",
+    "compose",
+    "deliver_due",
+    "previews",
+    "trial_message",
+]

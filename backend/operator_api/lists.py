@@ -1,21 +1,18 @@
 """Long lists of a sale, page by page: orders, messages, activity."""
 
-import struct
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
 from backend.api import AnyOperator, Session
-from backend.core.encoding import from_base64url, to_base64url
-from backend.core.errors import invalid_field
+from backend.api.cursors import Cursor, cursor_of, position_of
 from backend.core.fields import Money
 from backend.core.http import StrictRoute
 from backend.core.text import mask_contact
 from backend.models import NotificationStatus, OrderStatus
 from backend.operator_api import repository
-from backend.operator_api.repository import PAGE, Position
+from backend.operator_api.repository import PAGE
 from backend.operator_api.sales import Search
 from backend.operator_api.schemas import (
     ActivityView,
@@ -28,27 +25,6 @@ from backend.operator_api.views import activity_line
 from backend.sales import get_sale
 
 router = APIRouter(prefix="/sales/{sale_id}", route_class=StrictRoute)
-
-Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before")]
-_POSITION = struct.Struct(">q16s")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST_US = int(timedelta(days=365 * 7_000).total_seconds()) * 1_000_000
-
-
-def _cursor(at: datetime, row_id: UUID) -> str:
-    return to_base64url(_POSITION.pack((at - _EPOCH) // timedelta(microseconds=1), row_id.bytes))
-
-
-def _position(cursor: str | None) -> Position | None:
-    if cursor is None:
-        return None
-    raw = from_base64url(cursor)
-    if raw is None or len(raw) != _POSITION.size:
-        raise invalid_field("cursor", "Give the next_cursor of the page before.")
-    micros, row_id = _POSITION.unpack(raw)
-    if not 0 <= micros <= _LATEST_US:
-        raise invalid_field("cursor", "Give the next_cursor of the page before.")
-    return Position(_EPOCH + timedelta(microseconds=micros), UUID(bytes=row_id))
 
 
 def _masked(contact: str | None) -> str:
@@ -67,7 +43,7 @@ async def read_orders(
 ) -> OrdersView:
     """Orders, newest first. ``q``: an order's, reservation's or shopper's id, a whole contact, or part of a SKU."""
     await get_sale(session, actor.merchant_id, sale_id)
-    rows = await repository.orders_of(session, sale_id, search=q, status=status, after=_position(cursor))
+    rows = await repository.orders_of(session, sale_id, search=q, status=status, after=position_of(cursor))
     orders = [
         OrderView(
             id=order.id,
@@ -85,7 +61,7 @@ async def read_orders(
         for order, reason, contact in rows[:PAGE]
     ]
     more = len(rows) > PAGE
-    return OrdersView(orders=orders, next_cursor=_cursor(orders[-1].created_at, orders[-1].id) if more else None)
+    return OrdersView(orders=orders, next_cursor=cursor_of(orders[-1].created_at, orders[-1].id) if more else None)
 
 
 @router.get("/notifications")
@@ -98,7 +74,7 @@ async def read_notifications(
 ) -> NotificationsView:
     """Messages to shoppers, newest first; contacts are masked."""
     await get_sale(session, actor.merchant_id, sale_id)
-    rows = await repository.notifications_of(session, sale_id, status=status, after=_position(cursor))
+    rows = await repository.notifications_of(session, sale_id, status=status, after=position_of(cursor))
     found = [
         NotificationView(
             id=one.id,
@@ -115,7 +91,7 @@ async def read_notifications(
     ]
     more = len(rows) > PAGE
     return NotificationsView(
-        notifications=found, next_cursor=_cursor(found[-1].created_at, found[-1].id) if more else None
+        notifications=found, next_cursor=cursor_of(found[-1].created_at, found[-1].id) if more else None
     )
 
 
@@ -123,7 +99,7 @@ async def read_notifications(
 async def read_activity(session: Session, actor: AnyOperator, sale_id: UUID, cursor: Cursor = None) -> ActivityView:
     """What operators commanded and what the platform did by itself, newest first."""
     await get_sale(session, actor.merchant_id, sale_id)
-    rows = await repository.activity_of(session, sale_id, after=_position(cursor))
+    rows = await repository.activity_of(session, sale_id, after=position_of(cursor))
     lines = [activity_line(row) for row in rows[:PAGE]]
     more = len(rows) > PAGE
-    return ActivityView(activity=lines, next_cursor=_cursor(lines[-1].at, lines[-1].id) if more else None)
+    return ActivityView(activity=lines, next_cursor=cursor_of(lines[-1].at, lines[-1].id) if more else None)

@@ -15,6 +15,7 @@ from backend.core.log import get_logger
 from backend.gate import EntryId, Gate, GateUnavailable, LaneId, LaneReading, Outcome
 from backend.operator_api import repository
 from backend.operator_api.repository import ItemSnapshot
+from backend.operator_api.repository_replay import recent_delay
 from backend.operator_api.schemas import (
     GateFigures,
     LiveAudit,
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/sales/{sale_id}", route_class=StrictRoute)
 
 SHARED_FOR_S = 1.0
 EVENTS = 20
+DELAY_WITHIN_S = 60
 SECONDS_MAX = 3_600
 
 log = get_logger()
@@ -114,6 +116,7 @@ async def _compute(state: AppState, merchant_id: UUID, sale_id: UUID) -> _Live:
         items = await repository.items_now(session, sale_id)
         events = await repository.activity_of(session, sale_id, limit=EVENTS)
         run = await repository.newest_run(session, sale_id)
+        delay = await recent_delay(session, sale_id, within_s=DELAY_WITHIN_S)
         now = await database_now(session)
     gate = await _read_gate(state.gate, items)
     outcomes: Counter[str] = Counter()
@@ -134,6 +137,7 @@ async def _compute(state: AppState, merchant_id: UUID, sale_id: UUID) -> _Live:
         **_state(rows, now),
         view_age_ms=0,
         order_lag_ms=gate.oldest_undecided_ms,
+        order_delay_p95_ms=None if delay is None else round(delay.found[1]),
         throttle=throttle,
         drift=_drift(items, gate.readings) if any(item.seq is not None for item in items) else 0,
         pending_releases=sum(item.pending_releases for item in items),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from backend.api.cursors import Position
 from backend.core.ids import parse_id
 from backend.models import (
     Command,
@@ -33,14 +33,6 @@ from backend.models import (
 PAGE = 50
 COUNTED = (OutboxStatus.PENDING, OutboxStatus.REFUSED)
 """Outbox rows that the equation counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where the next page of a list starts: below this time and id."""
-
-    at: datetime
-    id: UUID
 
 
 async def orders_of(

@@ -10,6 +10,7 @@ from backend.accounts import Done
 from backend.api import AnyOperator, Calls, Session, State
 from backend.core.errors import Code, Refused
 from backend.core.http import StrictRoute, etag, version_of
+from backend.jobs import contracts
 from backend.operator_api.schemas import (
     CheckView,
     PreflightView,
@@ -20,6 +21,7 @@ from backend.operator_api.schemas import (
     Status,
 )
 from backend.operator_api.views import changed_terms, sale_rows, sale_view, stored, terms_from
+from backend.pages import want_pages
 from backend.sales import (
     SaleStatus,
     create_sale,
@@ -94,9 +96,12 @@ async def patch_sale(
             build=lambda terms: changed_terms(terms, body),
         )
         after = plain(terms_of(rows.sale, rows.items))
+        if rows.sale.version != version:
+            await want_pages(session, sale_id=sale_id, by=call.actor.operator_id)
         return Done(stored(await sale_view(session, rows)), before=plain(old), after=after)
 
     call.configures(sale_id)
+    call.after_commit(lambda: call.state.enqueue(contracts.TRANSITIONS))
     return await call.run("sale.edit", action, body=body, sale_id=sale_id, condition={"if_match": version})
 
 

@@ -41,11 +41,18 @@ Rate = Annotated[float, Field(ge=0.01, le=RATE_MAX_PER_S)]
 Burst = Annotated[int, Field(ge=1, le=BURST_MAX)]
 WaitBudget = Annotated[int, Field(ge=0, le=WAIT_BUDGET_MAX_MS)]
 RepeatWindow = Annotated[int, Field(ge=0, le=REPEAT_WINDOW_MAX_MS)]
+LanguageName = Literal["en", "de", "ar"]
+RecoveryName = Literal["automatic", "manual"]
+DurabilityName = Literal["everysec", "acknowledged"]
 Zone = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Lead = Annotated[int, Field(ge=0, le=LEAD_MAX_S)]
 Hold = Annotated[int, Field(ge=HOLD_MIN_S, le=HOLD_MAX_S)]
 LinkTtl = Annotated[int, Field(ge=LINK_TTL_MIN_S, le=LINK_TTL_MAX_S)]
 Overlap = Annotated[int, Field(ge=0, le=OVERLAP_MAX_S)]
+
+
+OptionWord = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
+Options = Annotated[list["Option"], Field(max_length=2)]
 
 
 class SessionBody(Strict):
@@ -71,17 +78,25 @@ class MeView(View):
     merchant: MerchantView
 
 
+class Option(Strict):
+    name: OptionWord
+    value: OptionWord
+
+
 class SkuBody(Strict):
     sku: SkuCode
     name: Title
     description: Description = ""
     usual_price: Money = left_out()
+    options: Options = Field(default_factory=list)
+    """What tells it from its sisters: items that share the names (colour, size) are one choice on the page."""
 
 
 class SkuChange(Strict):
     name: Title = left_out()
     description: Description = left_out()
     usual_price: Money = left_out()
+    options: Options = left_out()
 
 
 class SkuView(View):
@@ -90,6 +105,7 @@ class SkuView(View):
     name: str
     description: str
     usual_price: Money | None = None
+    options: list[Option] = Field(default_factory=list)
     created_at: Moment
 
 
@@ -128,6 +144,15 @@ class SaleBody(Strict):
     closes_at: Moment
     time_zone: Zone = "UTC"
     lead_s: Lead = 600
+    description: Description = ""
+    """Markdown, shown on the page; HTML in it is text."""
+    language: LanguageName = "en"
+    """What the page is written in until its reader chooses another."""
+    delivery_required: bool = False
+    """Whether the page asks shoppers where to deliver."""
+    recovery: RecoveryName = "automatic"
+    durability: DurabilityName = "everysec"
+    """What follows when its gate was rebuilt after a failure: the sale goes on, or waits for a resume."""
     items: Annotated[list[ItemBody], Field(min_length=1, max_length=ITEMS_MAX)]
     throttle: ThrottleFields = left_out()
     link: LinkFields = left_out()
@@ -141,6 +166,11 @@ class SaleChange(Strict):
     closes_at: Moment = left_out()
     time_zone: Zone = left_out()
     lead_s: Lead = left_out()
+    description: Description = left_out()
+    language: LanguageName = left_out()
+    delivery_required: bool = left_out()
+    recovery: RecoveryName = left_out()
+    durability: DurabilityName = left_out()
     items: Annotated[list[ItemBody], Field(min_length=1, max_length=ITEMS_MAX)] = left_out()
     throttle: ThrottleFields = left_out()
     link: LinkFields = left_out()
@@ -149,6 +179,11 @@ class SaleChange(Strict):
 
 class ReasonBody(Strict):
     reason: Reason = left_out()
+
+
+class RebuildBody(Strict):
+    reason: Reason
+    """Shown to auditors."""
 
 
 class ResumeBody(Strict):
@@ -232,6 +267,11 @@ class SaleView(SaleRow):
     generation: int | None = None
     """With a fault: what a resume has to name."""
     lead_s: int
+    description: str
+    language: LanguageName
+    delivery_required: bool
+    recovery: RecoveryName
+    durability: DurabilityName
     throttle: ThrottleView
     link: LinkView
     payment: PaymentView
@@ -341,6 +381,8 @@ class LiveView(View):
     """Age of the readings."""
     order_lag_ms: int | None = None
     """Age of the oldest journal entry that is not yet decided; unknown while the gate is down."""
+    order_delay_p95_ms: int | None = None
+    """From the gate's yes to the ledger's commit, of the last minute's newest orders; none when there was none."""
     throttle: ThrottleView
     drift: int | None = None
     pending_releases: int

@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from backend.accounts import Done
 from backend.api import AnyOperator, Calls, Session
 from backend.core.http import StrictRoute
+from backend.jobs import contracts
 from backend.operator_api.schemas import SkuBody, SkuChange, SkusView, SkuView
 from backend.operator_api.views import sku_view, stored
+from backend.pages import want_pages
 from backend.sales import create_sku, edit_sku, get_sku, list_skus
 
 router = APIRouter(prefix="/skus", route_class=StrictRoute)
@@ -35,6 +37,7 @@ async def post_sku(call: Calls, body: SkuBody) -> Response:
             name=body.name,
             description=body.description,
             usual_price=(price.amount_minor, price.currency) if price is not None else None,
+            options=[one.model_dump() for one in body.options],
         )
         view = stored(sku_view(sku))
         return Done(view, 201, after=view)
@@ -49,7 +52,7 @@ async def read_sku(session: Session, actor: AnyOperator, sku_id: UUID) -> SkuVie
 
 @router.patch("/{sku_id}", response_model=SkuView)
 async def patch_sku(call: Calls, sku_id: UUID, body: SkuChange) -> Response:
-    """Change name, description or usual price; pages show it when they are published next."""
+    """Change name, description, usual price or options. Published pages with this SKU are published again."""
 
     async def action(session: AsyncSession, _: UUID) -> Done:
         merchant_id = call.actor.merchant_id
@@ -62,7 +65,12 @@ async def patch_sku(call: Calls, sku_id: UUID, body: SkuChange) -> Response:
                 "usual_price_minor": body.usual_price.amount_minor,
                 "currency": body.usual_price.currency,
             }
+        if "options" in body.model_fields_set:
+            changes["options"] = [one.model_dump() for one in body.options]
         after = stored(sku_view(await edit_sku(session, merchant_id, sku_id, changes)))
+        if changes:
+            await want_pages(session, sku_id=sku_id, by=call.actor.operator_id)
         return Done(after, before=before, after=after)
 
+    call.after_commit(lambda: call.state.enqueue(contracts.TRANSITIONS))
     return await call.run("sku.edit", action, body=body, condition={"sku_id": str(sku_id)})

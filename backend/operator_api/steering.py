@@ -15,9 +15,10 @@ from backend.api.calls import OperatorCall
 from backend.core.errors import Code, Refused
 from backend.core.http import StrictRoute
 from backend.jobs import contracts
-from backend.operator_api.schemas import ReasonBody, ResumeBody, SaleView, ThrottleBody
+from backend.operator_api.schemas import ReasonBody, RebuildBody, ResumeBody, SaleView, ThrottleBody
 from backend.operator_api.views import sale_view, stored, throttle_changes
 from backend.orders import cancel_sale
+from backend.pages import want_pages
 from backend.sales import SaleRows, SaleStatus, Steered
 
 router = APIRouter(prefix="/sales/{sale_id}", route_class=StrictRoute)
@@ -30,7 +31,9 @@ Step = Callable[[AsyncSession, UUID, UUID], Awaitable[Steered]]
 _NOTHING = ReasonBody()
 
 
-async def _steer(call: OperatorCall, name: str, sale_id: UUID, body: ReasonBody | None, step: Step) -> Response:
+async def _steer(
+    call: OperatorCall, name: str, sale_id: UUID, body: ReasonBody | RebuildBody | None, step: Step
+) -> Response:
     """Run a command that is one transaction in the ledger, then tell the lanes."""
 
     async def action(session: AsyncSession, _: UUID) -> Done:
@@ -100,6 +103,14 @@ async def post_resume(call: Calls, sale_id: UUID, body: ResumeBody | None = None
     return await call.run("sale.resume", action, body=asked, sale_id=sale_id)
 
 
+@router.post("/rebuild", response_model=SaleView)
+async def post_rebuild(call: Calls, sale_id: UUID, body: RebuildBody) -> Response:
+    """Stop the sale and have its gate written anew from the ledger. It goes on by itself, or waits for a resume, as
+    its ``recovery`` says."""
+    call.after_commit(lambda: call.state.enqueue(contracts.RECOVER))
+    return await _steer(call, "rebuild", sale_id, body, sales.request_rebuild)
+
+
 @router.post("/cancel", response_model=SaleView)
 async def post_cancel(call: Calls, sale_id: UUID, body: ReasonBody | None = None) -> Response:
     """Cancel the sale and every unpaid order in it; paid ones become refunds due."""
@@ -163,6 +174,7 @@ async def post_publish(call: Calls, sale_id: UUID, body: ReasonBody | None = Non
         current = sales.status(rows.sale, await sales.database_now(session))
         if current in (SaleStatus.DRAFT, SaleStatus.CANCELLED):
             raise sales.wrong_state(current, f"The page of a sale that is {current} is not published.")
+        await want_pages(session, sale_id=sale_id, by=call.actor.operator_id)
         return {"published_version": rows.sale.published_version}
 
     async def act(_command_id: UUID) -> None:

@@ -9,12 +9,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.fields import Money
-from backend.models import Sale, SaleItem, Sku
+from backend.models import Durability, Language, RecoveryPolicy, Sale, SaleItem, Sku
 from backend.operator_api.schemas import (
     ActivityLine,
     ItemBody,
     ItemView,
     LinkView,
+    Option,
     PaymentView,
     SaleBody,
     SaleChange,
@@ -48,6 +49,7 @@ def sku_view(sku: Sku) -> SkuView:
         name=sku.name,
         description=sku.description,
         usual_price=usual_price,
+        options=[Option(name=one["name"], value=one["value"]) for one in sku.options],
         created_at=sku.created_at,
     )
 
@@ -105,6 +107,11 @@ async def sale_view(session: AsyncSession, rows: SaleRows) -> SaleView:
         fault=sale.fault.value if sale.fault else None,
         generation=await newest_generation(session, sale.id) if sale.fault else None,
         lead_s=sale.lead_s,
+        description=sale.description,
+        language=sale.language.value,
+        delivery_required=sale.delivery_required,
+        recovery=sale.recovery.value,
+        durability=sale.durability.value,
         throttle=throttle,
         link=LinkView(ttl_s=sale.link_ttl_s, overlap_s=sale.link_overlap_s, epoch=sale.link_epoch),
         payment=PaymentView(required=sale.payment_required, hold_s=sale.hold_s),
@@ -178,6 +185,12 @@ def changed_terms(old: SaleTerms, body: SaleBody | SaleChange) -> SaleTerms:
     changes: dict[str, Any] = {
         name: value for name, value in sent.items() if name not in ("items", "throttle", "link", "payment")
     }
+    if "language" in sent:
+        changes["language"] = Language(body.language)
+    if "recovery" in sent:
+        changes["recovery"] = RecoveryPolicy(body.recovery)
+    if "durability" in sent:
+        changes["durability"] = Durability(body.durability)
     if "items" in sent:
         changes["items"] = _item_terms(body.items)
     if "throttle" in sent:

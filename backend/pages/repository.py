@@ -1,11 +1,11 @@
 """Queries about published sales and their pages' versions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select, text, update
+from sqlalchemy import Select, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -13,12 +13,14 @@ from sqlmodel import col
 from backend.models import (
     JournalCursor,
     Merchant,
+    Operator,
     PageVersion,
     Sale,
     SaleItem,
     SaleStage,
     Sku,
 )
+from backend.pages.repository_pictures import PictureRow, pictures_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class ItemRow:
     item: SaleItem
     sku: Sku
     lanes: tuple[int, ...] = ()
+    pictures: tuple[PictureRow, ...] = ()
+    """Only where a page is made of it: ``sale_row`` and ``with_pictures``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,19 @@ async def lock_sale(session: AsyncSession, sale_id: UUID) -> bool:
 
 
 async def sale_row(session: AsyncSession, sale_id: UUID) -> SaleRow:
-    """One sale with its items."""
-    (row,) = await _with_items(session, _sales().where(col(Sale.id) == sale_id))
+    """One sale with its items and their pictures."""
+    rows = await _with_items(session, _sales().where(col(Sale.id) == sale_id))
+    (row,) = await with_pictures(session, rows)
     return row
+
+
+async def with_pictures(session: AsyncSession, rows: Sequence[SaleRow]) -> list[SaleRow]:
+    """The same sales, each item with its pictures."""
+    found = await pictures_of(session, {item.sku.id for row in rows for item in row.items})
+    return [
+        replace(row, items=tuple(replace(item, pictures=tuple(found[item.sku.id])) for item in row.items))
+        for row in rows
+    ]
 
 
 async def published(session: AsyncSession, *, limit: int) -> list[SaleRow]:
@@ -118,17 +132,50 @@ async def items_with_units_to_return(session: AsyncSession, item_ids: Sequence[U
 
 
 async def unpublished(session: AsyncSession) -> list[UUID]:
-    """Scheduled sales that are preloaded and have no page yet."""
+    """Sales that are preloaded and have no page yet, or whose page shows less than the latest word."""
+    missing = and_(
+        col(Sale.stage) == SaleStage.SCHEDULED,
+        col(Sale.preloaded_at).is_not(None),
+        col(Sale.published_version).is_(None),
+    )
     found = await session.execute(
-        select(col(Sale.id))
-        .where(
-            col(Sale.stage) == SaleStage.SCHEDULED,
-            col(Sale.preloaded_at).is_not(None),
-            col(Sale.published_version).is_(None),
-        )
-        .limit(100)
+        select(col(Sale.id)).where(or_(missing, col(Sale.page_wanted_at).is_not(None))).limit(100)
     )
     return list(found.scalars())
+
+
+async def want_pages(
+    session: AsyncSession, *, by: UUID, sale_id: UUID | None = None, sku_id: UUID | None = None
+) -> None:
+    """Note that published pages (of a sale, or with a SKU) are to show what was just changed."""
+    items = select(col(SaleItem.sale_id)).where(col(SaleItem.sku_id) == sku_id)
+    of_these = col(Sale.id) == sale_id if sale_id is not None else col(Sale.id).in_(items)
+    await session.execute(
+        update(Sale)
+        .where(of_these, col(Sale.published_version).is_not(None), col(Sale.stage) == SaleStage.SCHEDULED)
+        .values(page_wanted_at=func.clock_timestamp(), page_wanted_by=by)
+    )
+
+
+async def has_what_was_wanted(session: AsyncSession, sale: Sale) -> None:
+    """The page is up to date with ``sale`` as it was read; a wish that came later stays."""
+    await session.execute(
+        update(Sale)
+        .where(col(Sale.id) == sale.id, col(Sale.page_wanted_at) == sale.page_wanted_at)
+        .values(page_wanted_at=None, page_wanted_by=None)
+    )
+
+
+async def versions_of(session: AsyncSession, sale_id: UUID, *, limit: int) -> list[tuple[PageVersion, str | None]]:
+    """Versions of a sale's page, the newest first, with the address of who had it published."""
+    found = await session.execute(
+        select(PageVersion, col(Operator.email))
+        .outerjoin(Operator, col(Operator.id) == col(PageVersion.published_by))
+        .where(col(PageVersion.sale_id) == sale_id)
+        .order_by(col(PageVersion.version).desc())
+        .limit(limit)
+    )
+    return [(version, email) for version, email in found]
 
 
 async def newest_version(session: AsyncSession, sale_id: UUID) -> PageVersion | None:

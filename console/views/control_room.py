@@ -1,7 +1,6 @@
-"""The live view of one sale: a fragment that draws itself anew every second."""
+"""The live view of one sale: one fragment that draws itself anew every second."""
 
 import html
-from datetime import datetime
 from typing import Any
 
 import streamlit as st
@@ -17,19 +16,21 @@ STALE_S = 2.0
 """Older than this and the view says so in a colour."""
 EVENT_ROWS = 12
 
-_CHART = {"displayModeBar": False, "responsive": True}
+CHART = {"displayModeBar": False, "responsive": True}
+CHART_WORDS = "Attempts by outcome, admitted, delay and units, on one time axis"
 _DEPENDENCY_GOOD = frozenset({"ok", "up", "healthy", "closed", "good", "ready", "true"})
 _DEPENDENCY_BAD = frozenset({"down", "open", "failed", "unreachable", "error", "false"})
 
 
 @st.fragment(run_every=TICK_S)
-def head(sale: dict[str, Any], sale_read_at_s: float) -> None:
-    """Countdown, health and key figures, across the page.
+def live(sale: dict[str, Any], sale_read_at_s: float) -> None:
+    """Countdown, health, key figures, the oversell audit, charts, items and events: one fragment, so that a tick
+    is one run of the script for a viewer and not several.
 
     `sale` is the page's own copy, read at `sale_read_at_s` (monotonic).
     """
     with parts.guarded(fragment=True):
-        reading, _ = poller.watch(sale["id"])
+        reading, history = poller.watch(sale["id"])
         if reading.live is None:
             st.warning(f"{reading.failure} The view comes back by itself.", title="No live figures now")
             return
@@ -39,38 +40,26 @@ def head(sale: dict[str, Any], sale_read_at_s: float) -> None:
             # a resume must name the generation of the fault it clears.
             # A reading from before the page's own copy proves nothing, and would loop.
             st.rerun(scope="app")
-        _fault(reading.live)
-        _facts(reading, reading.live)
-        _figures(reading, reading.live)
+        _draw(sale, reading, reading.live, history)
 
 
-@st.fragment(run_every=TICK_S)
-def charts(sale: dict[str, Any]) -> None:
-    """Throughput, the oversell audit, items and events. Shares the head's reading."""
-    with parts.guarded(fragment=True):
-        reading, history = poller.watch(sale["id"])
-        if reading.live is not None:
-            _charts(sale, reading, reading.live, history)
-
-
-def _charts(sale: dict[str, Any], reading: Reading, now: dict[str, Any], history: list[Units]) -> None:
+def _draw(sale: dict[str, Any], reading: Reading, now: dict[str, Any], history: list[Units]) -> None:
     zone = sale["time_zone"]
-    throughput, units = _drawn(sale["id"], reading.read_at_s, zone, parts.mode(), reading, history)
-    with st.container(key="card-throughput", border=True):
-        st.markdown("**Attempts a second**")
-        st.plotly_chart(
-            throughput, theme=None, key="live-throughput", config=_CHART, alt="Attempts a second by outcome"
-        )
+    _fault(now)
+    _facts(reading, now)
+    st.html(figures_html(reading, now, parts.mode()))
     with st.container(key="card-audit", border=True):
         _audit(now, zone)
-        st.plotly_chart(units, theme=None, key="live-units", config=_CHART, alt="Units over time by state")
+    with st.container(key="card-throughput", border=True):
+        st.markdown("**Attempts a second, by outcome**")
+        figure = _drawn(sale["id"], reading.read_at_s, zone, parts.mode(), reading, history)
+        st.plotly_chart(figure, theme=None, key="live-room", config=CHART, alt=CHART_WORDS)
     if len(now["items"]) > 1:
         with st.container(key="card-live-items", border=True):
-            st.markdown("**Items**")
-            st.dataframe(item_rows(now["items"]), hide_index=True, width="stretch", alt="Items")
+            st.html(items_html(now["items"]))
     with st.container(key="card-events", border=True):
         st.markdown("**Actions and events**")
-        _events(now, zone)
+        events(now["events"], zone)
 
 
 @st.cache_resource(ttl=10, max_entries=64, show_spinner=False)
@@ -81,17 +70,15 @@ def _drawn(  # the first two are the cache's key
     mode: Mode,
     _reading: Reading,
     _history: list[Units],
-) -> tuple[Any, Any]:
-    """Both charts of one reading, drawn once for all who watch it in the same theme.
+) -> Any:
+    """The figure of one reading, drawn once for all who watch it in the same theme.
 
     Only reached by viewers whom `poller.watch` has just given that very reading.
     """
     assert _reading.live is not None
-    marks = _markers(_reading.live)
-    return (
-        figures.throughput(_reading.series, marks, zone, mode, now=zones.parse(_reading.live["now"])),
-        figures.units_over_time(_history, zone, mode),
-    )
+    axis, groups = figures.live_axis(_reading.series, zones.parse(_reading.live["now"]))
+    marks = markers(_reading.live["events"], _reading.live["opens_at"])
+    return figures.room(axis, groups, _history, marks, zone, mode, revision="live")
 
 
 def _fault(now: dict[str, Any]) -> None:
@@ -139,30 +126,40 @@ def dependency(state: Any) -> tuple[str, str]:
     return level, {"false": "down", "open": "not answering"}.get(word, wording.plain(word, 40))
 
 
-def _figures(reading: Reading, now: dict[str, Any]) -> None:
+def figures_html(reading: Reading, now: dict[str, Any], mode: Mode) -> str:
+    """The row of key figures. One element: five cards of Streamlit's own are fifteen, each sent at every tick.
+    Numbers and words of ours alone go into the markup."""
     units = poller.units_of(now)
-    here: datetime = zones.parse(now["now"])
-    second = figures.last_whole_second(reading.series, here)
+    second = figures.last_whole_second(reading.series, zones.parse(now["now"]))
     taken = units.sold + units.reserved
     throttle = now["throttle"]
-    rate = throttle["rate_per_s"]
-    total = sum(second.values())
-    cards = st.container(horizontal=True, key="live-figures")
-    with cards.container(key="card-figure-through", border=True, width=246, height="stretch", gap="xxsmall"):
-        st.metric("Sell-through", f"{wording.count(taken)} of {wording.count(units.allotment)}")
-        st.html(_bar(units, parts.mode()))
     peak = max((sum(n for name, n in point.items() if name != "at") for point in reading.series), default=0)
-    for key, label, value, note in (
-        ("attempts", "Attempts a second", wording.count(total), f"peak {wording.count(peak)} in view"),
-        ("admitted", "Admitted / throttle", f"{wording.count(second['reserved'])} / {wording.figure(rate)}",
-         f"repeat window {wording.lag(throttle['repeat_window_ms'])}"),
-        ("lag", "Order lag", wording.lag(now.get("order_lag_ms")), "gate to order"),
-        ("backlog", "Backlog", wording.count(now["backlog"]) if "backlog" in now else "–",
-         f"{wording.count(now['pending_releases'])} releases pending"),
-    ):  # fmt: skip
-        with cards.container(key=f"card-figure-{key}", border=True, width=158, height="stretch", gap="xxsmall"):
-            st.metric(label, value)
-            st.caption(note)
+    backlog = wording.count(now["backlog"]) if "backlog" in now else "–"
+    cards = [
+        _figure(
+            "Sell-through",
+            f"{wording.count(taken)} of {wording.count(units.allotment)}",
+            f"{units.sold:,} sold · {units.reserved:,} reserved",
+            _bar(units, mode),
+        ),
+        _figure("Attempts / s", wording.count(sum(second.values())), f"peak {wording.count(peak)} in view"),
+        _figure(
+            "Admitted / throttle",
+            f"{wording.count(second['reserved'])} / {wording.figure(throttle['rate_per_s'])}",
+            f"repeat {wording.lag(throttle['repeat_window_ms'])}",
+        ),
+        _figure(
+            "Gate to order p95",
+            wording.lag(now.get("order_delay_p95_ms")),
+            f"oldest {wording.lag(now.get('order_lag_ms'))}",
+        ),
+        _figure("Backlog", backlog, f"{wording.count(now['pending_releases'])} releases open"),
+    ]
+    return f'<div class="sp-figures">{"".join(cards)}</div>'
+
+
+def _figure(label: str, value: str, note: str, extra: str = "") -> str:
+    return f"<div><span>{label}</span><strong>{value}</strong>{extra}<small>{note}</small></div>"
 
 
 def _bar(units: Units, mode: Mode) -> str:
@@ -173,10 +170,21 @@ def _bar(units: Units, mode: Mode) -> str:
     label = f"{units.sold} sold, {units.reserved} reserved, {units.available} available"
     return (
         f'<div class="sp-bar" role="img" aria-label="{label}"><i style="width:{sold:.2f}%;background:'
-        f'{colours["sold"]}"></i><i style="width:{reserved:.2f}%;background:{colours["reserved"]}"></i>'
-        f'</div><div class="sp-facts"><span>{units.sold} sold · {units.reserved} reserved · '
-        f"{wording.share(units.sold + units.reserved, units.allotment)}</span></div>"
+        f'{colours["sold"]}"></i><i style="width:{reserved:.2f}%;background:{colours["reserved"]}"></i></div>'
     )
+
+
+def items_html(items: list[dict[str, Any]]) -> str:
+    """The items of a live sale as a table. Stored text is escaped into it; a data frame would be encoded and sent
+    anew at each tick."""
+    rows = "".join(
+        f"<tr><td>{html.escape(wording.plain(item['sku']))}</td>"
+        + "".join(f"<td>{item[name]:,}</td>" for name in ("allotment", "available", "reserved", "sold"))
+        + f"<td>{wording.count(item['gate']['available']) if item.get('gate') else '–'}</td></tr>"
+        for item in items
+    )
+    heads = "".join(f"<th>{name}</th>" for name in ("Item", "Allotment", "Available", "Reserved", "Sold", "Gate"))
+    return f'<table class="sp-table"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _audit(now: dict[str, Any], zone: str) -> None:
@@ -207,14 +215,16 @@ def _drift(units: Units) -> str:
     return f"Drift {units.drift:+d}" if units.drift else "Drift 0"
 
 
-def equation_html(units: Units, gate: int | None, pending: int) -> str:
-    """The strip as markup. Everything in it is a whole number or a word of ours."""
-    explained = units.allotment == units.available + units.reserved + units.sold
-    good = explained and units.drift == 0
+def equation_html(units: Units, gate: int | None, pending: int, *, past: bool = False) -> str:
+    """The strip as markup. Everything in it is a whole number or a word of ours. Of the past only the ledger's side
+    is known, and whether it adds up."""
+    rest = units.allotment - units.available - units.reserved - units.sold
+    good = rest == 0 and units.drift == 0
     gate_word = "–" if gate is None else f"{gate:,}"
-    verdict = _drift(units)
-    if not explained:
-        verdict = f"{units.allotment - units.available - units.reserved - units.sold:+,d} unexplained"
+    verdict = _drift(units) if rest == 0 else f"{rest:+,d} unexplained"
+    beside = f"Gate {gate_word} · ledger {units.available:,} · pending {pending:,}"
+    if past:
+        beside, verdict = "By the ledger", "Adds up" if rest == 0 else verdict
     boxes = [
         f"<div><span>{label}</span><strong>{value:,}</strong></div>"
         for label, value in (
@@ -226,27 +236,31 @@ def equation_html(units: Units, gate: int | None, pending: int) -> str:
     ]
     return (
         f'<div class="sp-equation">{boxes[0]}<b>=</b>{boxes[1]}<b>+</b>{boxes[2]}<b>+</b>{boxes[3]}'
-        f'<div class="sp-verdict {"sp-good" if good else "sp-bad"}"><span>Gate {gate_word} · ledger '
-        f"{units.available:,} · pending {pending:,}</span><strong>{verdict}</strong></div></div>"
+        f'<div class="sp-verdict {"sp-good" if good else "sp-bad"}"><span>{beside}</span>'
+        f"<strong>{verdict}</strong></div></div>"
     )
 
 
-def _markers(now: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def markers(lines: list[dict[str, Any]], opens_at: str) -> list[tuple[str, str, bool]]:
     """Events for the charts: (time, label, is the opening), the opening at its stored second."""
-    marks = [(e["at"], happenings.label(e), False) for e in now["events"] if happenings.on_charts(e)]
-    return [*marks, (now["opens_at"], "opens", True)]
+    marks = [(e["at"], happenings.label(e), False) for e in lines if happenings.on_charts(e)]
+    return [*marks, (opens_at, "opens", True)]
 
 
-def _events(now: dict[str, Any], zone: str) -> None:
-    events = sorted(now["events"], key=lambda e: e["at"], reverse=True)[:EVENT_ROWS]
-    if not events:
+def events(lines: list[dict[str, Any]], zone: str) -> None:
+    """The newest actions and events, one line each, as one element."""
+    newest = sorted(lines, key=lambda e: e["at"], reverse=True)[:EVENT_ROWS]
+    if not newest:
         st.caption("Nothing yet. Openings, actions of operators and alarms appear here as they happen.")
-    for event in events:
+        return
+    said = []
+    for event in newest:
         at = f"{zones.local(event['at'], zone):%H:%M:%S}"
         words = f"**{wording.literal(wording.kind(event['kind']))}**"
         if event["outcome"] == "alarm":
             words = f":red[{words}]"
-        st.markdown(f":gray[{at}] {words} :gray[{wording.literal(happenings.detail(event), 300)}]")
+        said.append(f":gray[{at}] {words} :gray[{wording.literal(happenings.detail(event), 300)}]")
+    st.markdown("  \n".join(said))
 
 
 def item_rows(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -177,6 +177,29 @@ def empty(title: str, text: str) -> None:
         st.markdown(f":gray[{text}]")
 
 
+def trail(name: str, query: tuple[str, ...]) -> list[str]:
+    """The cursors that led to the page shown of the list `name`; another query starts at the newest again."""
+    kept = st.session_state.get(f"{name}-trail")
+    if kept is None or kept[0] != query:
+        kept = (query, [])
+        st.session_state[f"{name}-trail"] = kept
+    found: list[str] = kept[1]
+    return found
+
+
+def pager(name: str, cursors: list[str], next_cursor: object) -> None:
+    """Buttons to newer and older pages; none for a list of one page."""
+    if not cursors and not next_cursor:
+        return
+    with st.container(horizontal=True):
+        if st.button("Newer", key=f"{name}-newer-{len(cursors)}", disabled=not cursors):
+            cursors.pop()
+            st.rerun()
+        if st.button("Older", key=f"{name}-older-{len(cursors)}", disabled=not next_cursor):
+            cursors.append(str(next_cursor))
+            st.rerun()
+
+
 def field_error(errors: Mapping[str, str], name: str) -> None:
     """The error of one field, under it."""
     if name in errors:

@@ -10,6 +10,7 @@ from console.session import Operator
 from console.views import parts
 
 FINDING_LIMIT = 500
+REMARK_LIMIT = 500
 _COUNTS = ("oversold", "stranded", "drift", "duplicates")
 
 
@@ -31,17 +32,47 @@ def show(sale: dict[str, Any], me: Operator) -> None:
         st.rerun()
     runs = session.read(f"/audit/sales/{sale['id']}/reconciliations")["reconciliations"]
     if runs:
-        _runs(runs, sale["time_zone"])
+        chosen = _runs(runs, sale["time_zone"])
+        _sign_off(sale, chosen, me)
     else:
         parts.empty("No runs yet", "While a sale is live one runs by itself every few seconds.")
     _balance(sale)
-    with st.container(key="card-ledger", border=True):
-        st.markdown("**Ledger**")
-        st.caption("Every entry, append-only, with its cause: one JSON object a line.")
-        parts.download_links(("Download ledger (NDJSON)", downloads.ledger_href(sale["id"])))
 
 
-def _runs(runs: list[dict[str, Any]], zone: str) -> None:
+def _sign_off(sale: dict[str, Any], run_id: str, me: Operator) -> None:
+    """Who stands for this run, and the form to do so."""
+    scope = f"run {run_id}: sign off"
+    zone = sale["time_zone"]
+    signed = [
+        one for one in session.read(f"/audit/sales/{sale['id']}/sign-offs")["sign_offs"] if one["run_id"] == run_id
+    ]
+    with st.container(key="card-sign-off", border=True):
+        st.markdown("**Sign-off**")
+        for one in signed:
+            st.markdown(
+                f":green[✓] **{wording.literal(one['email'])}** ({wording.literal(one['role'])}), "
+                f"{zones.reading(one['at'], zone)}: “{wording.literal(one['remark'], 500)}”"
+            )
+        if not signed:
+            st.caption("Nobody has signed this run off. A sign-off is recorded with your name and stays.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            remark = st.text_input("Remark", key=f"{scope}-remark", max_chars=REMARK_LIMIT,
+                                   placeholder="What you checked, and what you found")  # fmt: skip
+            pressed = parts.action_button("Sign off", scope, why_not=refusal(me.role, RECONCILERS))
+        complaint = st.session_state.pop(f"{scope}-complaint", "")
+        if complaint:
+            st.markdown(f":red[{complaint}]")
+        parts.show_problem(scope)
+        if pressed:
+            if not (remark or "").strip():
+                st.session_state[f"{scope}-complaint"] = "Write a remark: it is what you stand for."
+            else:
+                path = f"/audit/reconciliations/{run_id}/sign-off"
+                parts.perform(scope, "POST", path, {"reason": (remark or "").strip()}, done="Signed off.")
+            st.rerun()
+
+
+def _runs(runs: list[dict[str, Any]], zone: str) -> str:
     by_id = {run["id"]: run for run in runs}
     if st.session_state.get("reconciliation-chosen") not in by_id:
         st.session_state["reconciliation-chosen"] = runs[0]["id"]
@@ -68,6 +99,7 @@ def _runs(runs: list[dict[str, Any]], zone: str) -> None:
             width="stretch",
             alt="Reconciliation runs",
         )
+    return str(chosen)
 
 
 def _run(run: dict[str, Any]) -> None:
@@ -95,6 +127,7 @@ def _run(run: dict[str, Any]) -> None:
     parts.download_links(
         ("Download JSON", downloads.reconciliation_href(run["id"], "json")),
         ("Download CSV", downloads.reconciliation_href(run["id"], "csv")),
+        ("Download report (HTML)", downloads.reconciliation_href(run["id"], "html")),
     )
 
 

@@ -1,78 +1,16 @@
-"""What has happened in a sale: orders, notifications, activity."""
+"""What has happened in a sale: messages, activity, and what waits for a decision."""
 
 from typing import Any
 
 import streamlit as st
 
-from console import happenings, money, session, wording, zones
+from console import happenings, session, wording, zones
+from console.sale_actions import EDITORS, refusal
+from console.session import Operator
 from console.views import parts
 
-ORDER_STATES = ("reserved", "confirmed", "expired", "cancelled", "rejected", "refund_due", "refunded")
 
-
-def orders(sale: dict[str, Any]) -> None:
-    """The orders, newest first, a page at a time."""
-    zone = sale["time_zone"]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        wanted = st.text_input("Search orders", key="orders-q", placeholder="Order, shopper or contact", type="search")
-        status = st.selectbox(
-            "Order state", ["", *ORDER_STATES], key="orders-status", width=200,
-            format_func=lambda s: wording.kind(s) if s else "All",
-        )  # fmt: skip
-    query = ((wanted or "").strip(), status or "")
-    trail = _trail(sale["id"], query)
-    answer = session.read(
-        f"/operator/sales/{sale['id']}/orders", q=query[0], status=query[1], cursor=trail[-1] if trail else ""
-    )
-    rows = [
-        {
-            "Time": zones.short(o.get("created_at"), zone),
-            "Order": wording.plain(o["id"]),
-            "SKU": wording.plain(o["sku"]),
-            "Units": o["quantity"],
-            "State": wording.kind(o["status"]),
-            "Price": money.label(o.get("price")),
-            "Contact": wording.plain(o.get("contact_masked", "–")),
-            "Shopper": wording.plain(o.get("shopper_id", "–")),
-            "Pay by": zones.short(o.get("pay_by"), zone),
-            "Why": wording.plain(wording.kind(o["reason"])) if o.get("reason") else "",
-        }
-        for o in answer["orders"]
-    ]
-    if not rows:
-        parts.empty(
-            "No orders here",
-            "An order appears within a second of its acceptance at the gate." if not any(query)
-            else "No order matches. Try fewer letters, or all states.",
-        )  # fmt: skip
-        return
-    st.dataframe(rows, hide_index=True, width="stretch", alt="Orders")
-    _pager(trail, answer.get("next_cursor"))
-
-
-def _trail(sale_id: str, query: tuple[str, str]) -> list[str]:
-    """The cursors that led to the page shown; another search starts at the newest again."""
-    kept = st.session_state.get("orders-trail")
-    if kept is None or kept[0] != (sale_id, query):
-        kept = ((sale_id, query), [])
-        st.session_state["orders-trail"] = kept
-    trail: list[str] = kept[1]
-    return trail
-
-
-def _pager(trail: list[str], next_cursor: str | None) -> None:
-    if not trail and not next_cursor:
-        return
-    with st.container(horizontal=True):
-        if st.button("Newer", key=f"orders-newer-{len(trail)}", disabled=not trail):
-            trail.pop()
-            st.rerun()
-        if st.button("Older", key=f"orders-older-{len(trail)}", disabled=not next_cursor):
-            trail.append(str(next_cursor))
-            st.rerun()
-
-
-def notifications(sale: dict[str, Any]) -> None:
+def notifications(sale: dict[str, Any], me: Operator) -> None:
     """Messages to shoppers and how they fared."""
     found = session.read(f"/operator/sales/{sale['id']}/notifications")["notifications"]
     if not found:
@@ -82,6 +20,7 @@ def notifications(sale: dict[str, Any]) -> None:
     if dead:
         st.warning(f"{dead} could not be delivered after all tries.", title="Messages that did not arrive")
     zone = sale["time_zone"]
+    _again([n for n in found if n["status"] == "dead"], refusal(me.role, EDITORS))
     st.dataframe(
         [
             {
@@ -102,8 +41,47 @@ def notifications(sale: dict[str, Any]) -> None:
     )
 
 
+AGAIN_AT_ONCE = 5
+"""Messages offered to be sent again at a time: each is a decision, and a press."""
+
+
+def _again(dead: list[dict[str, Any]], why_not: str) -> None:
+    for message in dead[:AGAIN_AT_ONCE]:
+        scope = f"message {message['id']}: resend"
+        label = f"Send again: {wording.kind(message['kind']).lower()} to {wording.plain(message['contact_masked'])}"
+        if parts.action_button(wording.literal(label), scope, why_not=why_not):
+            path = f"/operator/notifications/{message['id']}/resend"
+            parts.perform(scope, "POST", path, None, done="It is on its way.")
+            st.rerun()
+        parts.show_problem(scope)
+
+
+def _letters(sale: dict[str, Any]) -> None:
+    """What the platform could not do and a person has to decide about."""
+    letters = session.read("/operator/dead-letters", sale_id=sale["id"])["dead_letters"]
+    why_not = refusal(session.operator().role, EDITORS)
+    for letter in letters:
+        with st.container(key=f"card-letter-{letter['id']}", border=True):
+            st.markdown(
+                f":orange[**Waiting for a decision**] · {wording.literal(wording.kind(letter['source']))} "
+                f"{wording.literal(letter['reference'])}  \n:gray[{wording.literal(letter['error'], 400)}]"
+            )
+            scope = f"letter {letter['id']}: resolve"
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                reason = st.text_input("What was done about it", key=f"{scope}-reason", max_chars=500)
+                pressed = parts.action_button(
+                    "Mark as dealt with", scope, why_not=why_not or ("" if reason else "Say first what was done.")
+                )
+            parts.show_problem(scope)
+            if pressed:
+                path = f"/operator/dead-letters/{letter['id']}/resolve"
+                parts.perform(scope, "POST", path, {"reason": (reason or "").strip()}, done="Noted.")
+                st.rerun()
+
+
 def activity(sale: dict[str, Any]) -> None:
     """Who did what to the sale, why, and what changed."""
+    _letters(sale)
     found = session.read(f"/operator/sales/{sale['id']}/activity")["activity"]
     if not found:
         parts.empty("No activity yet", "Every action is recorded with who, what, why, before and after.")

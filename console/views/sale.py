@@ -8,9 +8,12 @@ import streamlit as st
 from console import navigation, sale_actions, session, wording, zones
 from console.sale_actions import EDITABLE, EDITORS, PREPARATION, refusal
 from console.settings import get_settings
-from console.views import control_room, parts, reconciliation, records, steering
+from console.views import control_room, ledger, orders, parts, reconciliation, records, replay, steering
 
-TABS = ("Control room", "Preparation", "Orders", "Notifications", "Activity", "Reconciliation")
+TABS = ("Control room", "Preparation", "Orders", "Notifications", "Activity", "Reconciliation", "Ledger")
+OVER = frozenset({"reconciled", "cancelled"})
+"""Nothing moves any more: the control room is the replay. An ended sale still has holds and payments."""
+TAB_PARAM = "tab"
 
 
 def page() -> None:
@@ -21,14 +24,10 @@ def page() -> None:
     read_at_s = time.monotonic()
     me = session.operator()
     _header(sale, me)
-    before_opening = sale["status"] in {"draft", "scheduled"}
-    tabs = dict(
-        zip(
-            TABS,
-            st.tabs(list(TABS), default=TABS[1] if before_opening else TABS[0], on_change="rerun", key="sale-tab"),
-            strict=True,
-        )
-    )
+    asked = st.query_params.get(TAB_PARAM, "")
+    usual = TABS[1] if sale["status"] in {"draft", "scheduled"} else TABS[0]
+    shown = st.tabs(list(TABS), default=asked if asked in TABS else usual, on_change="rerun", key="sale-tab")
+    tabs = dict(zip(TABS, shown, strict=True))
     with parts.guarded():
         if tabs["Control room"].open:
             with tabs["Control room"]:
@@ -37,9 +36,10 @@ def page() -> None:
             with tabs["Preparation"]:
                 _preparation(sale, me)
         for name, draw in (
-            ("Orders", records.orders),
-            ("Notifications", records.notifications),
+            ("Orders", lambda one: orders.show(one, me)),
+            ("Notifications", lambda one: records.notifications(one, me)),
             ("Activity", records.activity),
+            ("Ledger", ledger.show),
         ):
             if tabs[name].open:
                 with tabs[name]:
@@ -60,6 +60,8 @@ def _header(sale: dict[str, Any], me: session.Operator) -> None:
             why_not = refusal(me.role, EDITORS)
             if st.button("Edit", key="edit-sale", disabled=bool(why_not), help=why_not or None):
                 navigation.go("edit-sale", sale=sale["id"])
+        if me.may_edit and st.button("Duplicate", key="duplicate-sale", help="A new draft with the same terms."):
+            navigation.go("new-sale", **{"from": sale["id"]})
         if sale.get("page_path") and str(sale["page_path"]).startswith("/"):
             st.link_button("Open page", f"{get_settings().public_url}{sale['page_path']}")
     zone = sale["time_zone"]
@@ -70,10 +72,12 @@ def _header(sale: dict[str, Any], me: session.Operator) -> None:
 
 
 def _control_room(sale: dict[str, Any], me: session.Operator, read_at_s: float) -> None:
-    control_room.head(sale, read_at_s)
     view, hand = st.columns([3.3, 1], gap="small")
     with view:
-        control_room.charts(sale)
+        if sale["status"] in OVER:
+            replay.show(sale)
+        else:
+            control_room.live(sale, read_at_s)
     with hand:
         steering.panel(sale, me)
 

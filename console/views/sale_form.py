@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from console import money, navigation, sale_draft, session, wording, zones
+from console import admission, item_csv, money, navigation, sale_draft, session, wording, zones
 from console.errors import ApiError
 from console.sale_actions import EDITABLE, EDITORS, refusal
 from console.sale_draft import ItemDraft, SaleDraft
@@ -23,9 +23,7 @@ def new_page() -> None:
         parts.empty("First a product", "A sale sells products. Add the first one under **Products**, then come back.")
         return
     scope = "sale: create"
-    start = sale_draft.fresh(datetime.now(zones.zone(st.context.timezone or "UTC")).date())
-    if st.context.timezone in zones.names():
-        start.time_zone = st.context.timezone
+    start = _start()
     draft = _form("new", start, skus, scope, edit=False)
     pressed = parts.action_button("Save as draft", scope, why_not=why_not, type="primary")
     parts.show_problem(scope)
@@ -37,6 +35,64 @@ def new_page() -> None:
             _forget("new")
             navigation.go("sale", sale=reply.data["id"])
     st.rerun()
+
+
+FROM_PARAM = "from"
+
+
+def _start() -> SaleDraft:
+    """What the form begins with: nothing, the sale that is repeated, or items from a file."""
+    today = datetime.now(zones.zone(st.context.timezone or "UTC")).date()
+    repeated = st.query_params.get(FROM_PARAM, "")
+    kept = st.session_state.get("new-begun")
+    if kept is None or kept[0] != repeated:
+        _forget("new")
+        if repeated:
+            draft = sale_draft.duplicate(session.read(f"/operator/sales/{repeated}"), today)
+        else:
+            draft = sale_draft.fresh(today)
+            if st.context.timezone in zones.names():
+                draft.time_zone = st.context.timezone
+        kept = (repeated, draft)
+        st.session_state["new-begun"] = kept
+    start: SaleDraft = kept[1]
+    return start
+
+
+def _import(skus: list[dict[str, Any]]) -> None:
+    """Items from a CSV, in place of those in the form; what could not be taken is named line by line."""
+    with st.expander("Import items from a CSV"):
+        st.caption("Columns: sku, price, currency, allotment, per_shopper_limit. Commas, semicolons or tabs.")
+        st.code(item_csv.EXAMPLE, language=None)
+        number = st.session_state.setdefault("items-upload", 0)
+        file = st.file_uploader("CSV file", type=["csv", "txt"], key=f"items-file-{number}")
+        told: list[str] = st.session_state.get("items-told", [])
+        if told:
+            st.markdown("\n".join(told))
+        if file is None:
+            return
+        st.session_state["items-upload"] = number + 1
+        try:
+            items, bad = item_csv.read(file.getvalue(), frozenset(sku["sku"] for sku in skus))
+        except item_csv.CsvError as error:
+            st.session_state["items-told"] = [f":red[{wording.literal(str(error), 300)}]"]
+            st.rerun()
+        told = [f"- :green[{len(items)} items taken.]"] if items else []
+        told += [f"- :red[Line {one.line}:] {wording.literal(one.why, 300)}" for one in bad]
+        st.session_state["items-told"] = told
+        if items:
+            _take_items(items)
+        st.rerun()
+
+
+def _take_items(items: list[ItemDraft]) -> None:
+    """Put items into the form: their rows get numbers that no widget has had yet."""
+    for key in [k for k in st.session_state if str(k).startswith("new-item-")]:
+        del st.session_state[key]
+    repeated, draft = st.session_state["new-begun"]
+    draft.items = items
+    st.session_state["new-begun"] = (repeated, draft)
+    st.session_state["new-rows"] = list(range(len(items)))
 
 
 def edit_page() -> None:
@@ -101,6 +157,8 @@ def _form(prefix: str, start: SaleDraft, skus: list[dict[str, Any]], scope: str,
         _when(prefix, draft, shown)
     with st.container(key=f"card-{prefix}-items", border=True):
         st.subheader("Items", anchor=False)
+        if prefix == "new":
+            _import(skus)
         draft.items = _items(prefix, start.items, skus, shown)
     with st.container(key=f"card-{prefix}-rules", border=True):
         st.subheader("Rules", anchor=False)
@@ -259,6 +317,8 @@ def _rules(prefix: str, draft: SaleDraft, errors: dict[str, str], *, edit: bool)
     )
     number(first[3], "Repeat window, ms", "repeat_window_ms", 0,
            "A shopper gets one try in this time; more gain nothing.", "throttle.repeat_window_ms")  # fmt: skip
+    units = sum(item.allotment for item in draft.items)
+    st.caption(admission.pace(draft.rate_per_s, draft.burst, units))
     second = st.columns(4)
     number(second[0], "Link lasts, s", "ttl_s", 1, "How long a shopper's secret link works.", "link.ttl_s")
     number(second[1], "Link overlap, s", "overlap_s", 0, "Old links work this long after a rotation.", "link.overlap_s")

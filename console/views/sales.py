@@ -1,13 +1,15 @@
 """The list of sales."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
 
-from console import navigation, session, wording, zones
+from console import navigation, session, timeline, wording, zones
 from console.sale_actions import EDITORS, refusal
 from console.views import parts
 
+OVERLAPS_SHOWN = 3
 STEP = 25
 """Sales shown at a time; the newest come first."""
 
@@ -34,12 +36,30 @@ def page() -> None:
     if not found:
         _nothing(bool(wanted or status))
         return
+    _weeks(found)
     limit = st.session_state.setdefault("sales-limit", STEP)
     for row in found[:limit]:
         _row(row)
     if len(found) > limit and st.button(f"Show more ({len(found) - limit})", key="sales-more"):
         st.session_state["sales-limit"] = limit + STEP
         st.rerun()
+
+
+def _weeks(found: list[dict[str, Any]]) -> None:
+    """The four weeks around now, and a word about sales that are open at the same time."""
+    now = datetime.now(UTC)
+    markup = timeline.picture(found, now, st.context.timezone or "UTC")
+    if markup:
+        with st.container(key="card-timeline", border=True):
+            st.html(markup)
+    pairs = timeline.overlaps(found, now)
+    for one, other in pairs[:OVERLAPS_SHOWN]:
+        # Not a caption: those are faded, and amber on paper is then too faint to read.
+        st.markdown(
+            f":orange[**Overlap:**] {wording.literal(one)} and {wording.literal(other)} are open at the same time."
+        )
+    if len(pairs) > OVERLAPS_SHOWN:
+        st.caption(f"And {len(pairs) - OVERLAPS_SHOWN} more overlaps.")
 
 
 def _row(row: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from console import navigation, poller, wording
+from console import admission, navigation, poller, wording
 from console.sale_actions import (
     ACTIONS,
     EDITORS,
@@ -34,11 +34,12 @@ def panel(sale: dict[str, Any], me: Operator) -> None:
         actions = offered(STEERING, sale["status"])
         if not actions:
             st.caption(f"A sale that is {wording.status(sale['status']).lower()} cannot be steered.")
-        for action in actions:
-            if action.asks:
-                asking_button(me, action)
-            else:
-                _simple_button(sale, me, action)
+        for index, action in enumerate(actions):
+            with st.container(key="steer-first" if index == 0 else None):
+                if action.asks:
+                    asking_button(me, action)
+                else:
+                    _simple_button(sale, me, action)
 
 
 def simple_actions(sale: dict[str, Any], me: Operator, names: tuple[str, ...]) -> None:
@@ -130,6 +131,8 @@ def dialog_body(sale: dict[str, Any], action: SaleAction) -> None:
         change = _values(sale, action, scope)
         reason = st.text_area("Reason", key=f"{scope}-reason", height=80, max_chars=REASON_LIMIT,
                               placeholder="Recorded with your name; auditors read it.")  # fmt: skip
+        if action.name == "throttle":
+            st.markdown(f":gray[{_effect(sale, change)}]")
         rows = before_after(action.name, sale, change)
         if rows:
             st.dataframe(
@@ -145,6 +148,17 @@ def dialog_body(sale: dict[str, Any], action: SaleAction) -> None:
         label = action.label.removesuffix(" …")
         if parts.action_button(label, scope, type="primary", width="stretch"):
             _confirm(sale, action, change, (reason or "").strip(), scope)
+
+
+def _effect(sale: dict[str, Any], change: dict[str, Any]) -> str:
+    """What the rate in the field would do to the crowd of this moment, by the reading the charts show."""
+    reading, _ = poller.watch(sale["id"])
+    if reading.live is None:
+        return "No live figures now: what the change will do cannot be said."
+    sku = change.get("sku")
+    available = sum(item["available"] for item in reading.live["items"] if sku in (None, item["sku"]))
+    crowd = admission.waiting(reading.series, repeat_window_s=change["repeat_window_ms"] / 1_000)
+    return admission.effect(change["rate_per_s"], crowd, available)
 
 
 def _confirm(sale: dict[str, Any], action: SaleAction, change: dict[str, Any], reason: str, scope: str) -> None:

@@ -33,6 +33,10 @@ export class Api {
     return this.#call("POST", path, options);
   }
 
+  put(path, options = {}) {
+    return this.#call("PUT", path, options);
+  }
+
   async #call(method, path, { body, key, signedIn = false, timeoutMs = TIMEOUT_MS }) {
     const headers = { Accept: "application/json" };
     if (signedIn) {

@@ -2,7 +2,8 @@
 //
 //   idle ──tap──► asking ──202──► queued ──► reserved ──► confirmed | expired | cancelled
 //                  │  │              └─────────────────────────────► rejected
-//                  │  ├─ refused (a code; the button rests for `restMs`, then idle-like)
+//                  │  ├─ refused (a code; the button rests for `restMs`; then idle-like, or, where time
+//                  │  │           alone stands behind it, asking again by itself)
 //                  │  ├─ retrying (no answer: the same key again, by itself)
 //                  │  └─ signin (the token no longer holds; goes on after signing in)
 //                  └─ early (our clock ran ahead: the tap is kept for the moment of opening)
@@ -14,6 +15,7 @@
 
 import { BUY_TIMEOUT_MS } from "./api.js";
 import { Attempt } from "./attempt.js";
+import { BY_ITSELF, BY_ITSELF_MAX, GATE_REFUSALS, mayHaveArrived } from "./refusals.js";
 import { session } from "./store.js";
 
 // After a tap the button rests at least this long, plus some chance, so that a crowd refused in the
@@ -31,21 +33,6 @@ const POLL_DEFAULT_MS = 1000;
 const POLL_LEAST_MS = 250;
 const POLL_MOST_MS = 30_000;
 
-// Refusals spoken by the gate, which looks for the key first: they say for certain that the key has
-// taken nothing. All others (a limit at the edge, a token that ended, a link that the gate was not
-// even asked about) leave an earlier doubt standing.
-const GATE_REFUSALS = new Set([
-  "BACKLOG",
-  "ENDED",
-  "KEY_REUSED",
-  "LIMIT_REACHED",
-  "NOT_ENOUGH",
-  "NOT_OPEN",
-  "PAUSED",
-  "REPEATED",
-  "SOLD_OUT",
-  "THROTTLED",
-]);
 const ENDED = new Set(["confirmed", "expired", "cancelled", "rejected"]);
 const TICKET_STATES = new Set(["queued", "reserved", ...ENDED]);
 
@@ -65,6 +52,7 @@ export class Claim {
     this.turn = 0;
     this.retries = 0;
     this.early = 0;
+    this.byItself = 0;
     this.restUntilMs = 0;
     this.ticketPath = null;
     this.missingPath = null;
@@ -81,16 +69,24 @@ export class Claim {
 
   /** May something still come of it, so that no other sentence must hide it? */
   get open() {
-    return this.busy || this.state.name === "signin";
+    return this.busy || this.state.name === "signin" || Boolean(this.state.byItself);
   }
 
   /** The one buying action. */
   tap() {
-    if (this.busy || !session() || this.restMs > 0) return;
+    if (this.busy || this.state.byItself || !session() || this.restMs > 0) return;
     this.#restart();
+    this.byItself = 0;
     this.#rest(REST_MS);
     this.attempt.begin();
     this.#ask();
+  }
+
+  /** No more tries by itself; the button comes back when its rest is over. */
+  stop() {
+    if (!this.state.byItself) return;
+    this.#restart();
+    this.#become({ name: "refused", code: this.state.code });
   }
 
   /** Forget everything on this screen, not what is kept: another shopper may sit down. */
@@ -234,7 +230,14 @@ export class Claim {
     if (answer.retryAfterMs !== null) this.#rest(answer.retryAfterMs);
     this.retries = 0;
     this.early = 0;
-    this.#become({ name: "refused", code: answer.code });
+    const byItself = BY_ITSELF.has(answer.code) && this.byItself < BY_ITSELF_MAX;
+    this.#become({ name: "refused", code: answer.code, byItself });
+    if (!byItself) return;
+    this.byItself += 1;
+    this.#soon(this.restMs, () => {
+      this.#rest(REST_MS);
+      this.#ask();
+    });
   }
 
   // -- not knowing -------------------------------------------------------------------------------
@@ -362,11 +365,6 @@ export class Claim {
     clearTimeout(this.timer);
     this.timer = setTimeout(action, ms);
   }
-}
-
-/** May this request have been carried out although no clear answer came? */
-function mayHaveArrived(answer) {
-  return answer.code === "UNKNOWN" || answer.code === "DEGRADED";
 }
 
 /** The row that matters most: a live one, else a bought one, else the newest. */

@@ -3,7 +3,8 @@
 
 import { ServerClock } from "./clock.js";
 import { countdown, yourTime } from "./format.js";
-import { PHASE_LABEL } from "./words.js";
+import { keepLanguage } from "./languages.js";
+import { say } from "./words.js";
 
 const LOOK_EVERY_MS = 15_000;
 const NEAR_MS = 3_600_000;
@@ -33,7 +34,7 @@ function render() {
     const phase = phaseOf(card);
     const label = card.node.querySelector("[data-label]");
     label.dataset.phase = phase;
-    label.textContent = PHASE_LABEL[phase];
+    label.textContent = say(`phase.${phase}`);
     const at = phase === "upcoming" ? card.opensAtMs : card.closesAtMs;
     const counts = phase !== "ended" && phase !== "cancelled";
     card.node.querySelector("[data-when]").textContent = when(phase, at, now);
@@ -42,10 +43,10 @@ function render() {
 }
 
 function when(phase, at, now) {
-  if (phase === "cancelled") return "Does not take place";
-  if (phase === "upcoming") return `Opens ${yourTime(at, now)}`;
-  if (phase !== "ended") return `Ends ${yourTime(at, now)}`;
-  return at > now ? "Over" : `Ended ${yourTime(at, now)}`;
+  if (phase === "cancelled") return say("clock.none");
+  if (phase === "upcoming") return say("clock.opens", { when: yourTime(at, now) });
+  if (phase !== "ended") return say("clock.ends", { when: yourTime(at, now) });
+  return at > now ? say("clock.past") : say("clock.ended", { when: yourTime(at, now) });
 }
 
 async function look() {
@@ -69,6 +70,7 @@ async function lookAt(card) {
   }
 }
 
+keepLanguage();
 render();
 look();
 setInterval(render, 1000);

@@ -1,8 +1,8 @@
 // "My orders": what this shopper has, with paying and giving back where that is possible.
 
 import { webUrl } from "./api.js";
-import { money, timeOfDay } from "./format.js";
-import { ACTION_REFUSED, ORDER_STATUS } from "./words.js";
+import { dayOrTime, money, timeOfDay } from "./format.js";
+import { has, say, sayCode } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const REFRESH_MS = 15_000;
@@ -10,10 +10,9 @@ const SHOWN_MAX = 20;
 const QUIET = { expired: 1, cancelled: 1, rejected: 1 };
 
 export class Orders {
-  /** `nameOf(sku)`, the item's name on this page; `onChange()` after an order was changed here. */
-  constructor({ api, nameOf, onChange }) {
+  /** `onChange()` after an order was changed here. */
+  constructor({ api, onChange }) {
     this.api = api;
-    this.nameOf = nameOf;
     this.onChange = onChange;
     this.timer = null;
     this.turn = 0;
@@ -92,27 +91,36 @@ export class Orders {
     const row = element("li", "order");
     const words = element("div", "order-words");
     const quantity = order.quantity > 1 ? `${order.quantity} × ` : "";
-    words.append(element("span", "order-name", quantity + this.nameOf(order.sku)));
+    words.append(element("span", "order-name", quantity + (order.name ?? order.sku)));
     words.append(element("span", "order-more", details(order)));
-    const status = element("span", "order-status", ORDER_STATUS[order.status] ?? order.status);
+    const status = element("span", "order-status", statusOf(order));
     status.dataset.tone = order.status === "confirmed" ? "good" : QUIET[order.status] ? "quiet" : "wait";
     row.append(words, status);
     if (order.status === "reserved") {
       const actions = element("div", "actions");
-      if (order.pay_by) actions.append(action(order, "pay", "Pay", "second"));
-      actions.append(action(order, "cancel", "Give it back", "second"));
+      if (order.pay_by) actions.append(action(order, "pay", say("order.pay"), "second"));
+      actions.append(action(order, "cancel", say("order.give_back"), "second"));
       row.append(actions);
     }
     return row;
   }
 }
 
+/** The receipt's lines: what is owed, when it was bought, and the number to ask by. */
 function details(order) {
-  const parts = [money(order.price)];
+  const parts = [money(order.total ?? order.price)];
   if (order.status === "reserved" && order.pay_by) {
-    parts.push(`pay by ${timeOfDay(Date.parse(order.pay_by))}`);
+    parts.push(say("order.pay_by", { time: timeOfDay(Date.parse(order.pay_by)) }));
+  } else {
+    parts.push(say("order.bought", { when: dayOrTime(Date.parse(order.created_at), Date.now()) }));
   }
+  // The end of the id is what differs between orders of one second.
+  parts.push(say("order.number", { number: order.id.slice(-8).toUpperCase() }));
   return parts.join(" · ");
+}
+
+function statusOf(order) {
+  return has(`order.${order.status}`) ? say(`order.${order.status}`) : order.status;
 }
 
 function action(order, name, label, style) {
@@ -132,7 +140,7 @@ function element(tag, className, text = "") {
 }
 
 function refused(answer) {
-  return ACTION_REFUSED[answer.code] ?? ACTION_REFUSED.other;
+  return sayCode("action", answer.code);
 }
 
 function confirmed() {

@@ -3,11 +3,15 @@
 import { Api } from "./api.js";
 import { Claim } from "./claim.js";
 import { ServerClock, synchronise } from "./clock.js";
+import { Delivery } from "./delivery.js";
 import { Feed } from "./feed.js";
+import { timeOfDay } from "./format.js";
+import { keepLanguage } from "./languages.js";
 import { Orders } from "./orders.js";
 import { SignIn } from "./signin.js";
 import { read, session, write } from "./store.js";
 import { View } from "./view.js";
+import { say } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 // The clock is asked anew now and then, and once within the last minute before the opening.
@@ -18,7 +22,7 @@ const main = byId("content");
 const slug = main.dataset.slug;
 const inputs = [...main.querySelectorAll("input[name=sku]")];
 const items = new Map(
-  inputs.map((input) => [input.value, { name: input.dataset.name, limit: Number(input.dataset.limit) }]),
+  inputs.map((input) => [input.value, { ...input.dataset, limit: Number(input.dataset.limit) }]),
 );
 
 const clock = new ServerClock();
@@ -31,9 +35,9 @@ const feed = new Feed({
   onChange: fed,
 });
 const view = new View();
+const delivery = new Delivery({ api, slug });
 const orders = new Orders({
   api,
-  nameOf: (sku) => items.get(sku)?.name ?? sku,
   onChange: () => claims.forEach((claim) => claim.hurry()),
 });
 const claims = new Map(
@@ -66,7 +70,7 @@ function render() {
   const phase = feed.phase();
   const sku = chosen();
   const claim = claims.get(sku);
-  const { name, limit } = items.get(sku);
+  const { label, limit } = items.get(sku);
   const { soldOut } = feed.item(sku);
   const over = phase === "ended" || phase === "cancelled";
   const anyOpen = [...claims.values()].some((one) => one.open);
@@ -76,7 +80,7 @@ function render() {
     opensAtMs: feed.opensAtMs,
     closesAtMs: feed.closesAtMs,
     signedIn: Boolean(session()),
-    item: { name, limit, soldOut },
+    item: { label, limit, soldOut },
     claim,
     context: {
       nowMs,
@@ -84,22 +88,27 @@ function render() {
       holds: "holdWords" in main.dataset,
       payment: "holdWords" in main.dataset,
       holdWords: main.dataset.holdWords ?? "",
-      limitWords: limit === 1 ? "One" : String(limit),
+      limitWords: limit === 1 ? say("limit.one") : String(limit),
       repeatWords: main.dataset.repeatWords,
+      timeOfDay,
     },
   });
   view.items(Object.fromEntries([...items.keys()].map((one) => [one, badge(one, phase)])));
+  view.price(items.get(sku));
   signIn.show(!session() && (!over || anyOpen));
+  // After the end an address is for those who have something coming.
+  const mine = ["queued", "reserved", "confirmed"];
+  const coming = [...claims.values()].some((one) => mine.includes(one.state.name));
+  delivery.show(Boolean(session()) && (!over || coming));
 }
 
 function badge(sku, phase) {
-  const mine = { queued: "You are in", reserved: "Set aside", confirmed: "Yours" };
   const name = claims.get(sku).state.name;
-  if (mine[name]) return mine[name];
-  if (phase === "upcoming" || phase === "ended" || phase === "cancelled") return "";
+  if (["queued", "reserved", "confirmed"].includes(name)) return [say(`badge.${name}`), false];
+  if (phase === "upcoming" || phase === "ended" || phase === "cancelled") return ["", false];
   const { soldOut, few } = feed.item(sku);
-  if (soldOut) return "Sold out";
-  return few ? "Few left" : "";
+  if (soldOut) return [say("badge.sold_out"), true];
+  return [few ? say("badge.few") : "", false];
 }
 
 // One beat a second, on the second of what is counted down, and one exactly at the opening.
@@ -148,6 +157,7 @@ function shopperChanged(shopper) {
 
 function forget() {
   orders.clear();
+  delivery.clear();
   for (const claim of claims.values()) {
     if (claim.state.name !== "signin") claim.reset();
   }
@@ -157,6 +167,7 @@ async function restore() {
   if (!session()) return;
   const who = shopperId;
   orders.refresh();
+  delivery.refresh();
   const answer = await api.get(`/api/v1/me/claims?sale=${slug}`, { signedIn: true });
   if (who !== session()?.shopperId) return;
   if (answer.code === "UNAUTHENTICATED") {
@@ -181,7 +192,15 @@ function chooseWhatMatters(rows) {
 function choose(sku) {
   const input = inputs.find((one) => one.value === sku);
   if (input) input.checked = true;
+  showPicture();
   render();
+}
+
+/** Bring the chosen item's picture into view, without moving the page. */
+function showPicture() {
+  const list = byId("pictures");
+  const own = list && [...list.children].find((one) => one.dataset.skus.split(" ").includes(chosen()));
+  if (own) list.scrollTo({ left: own.offsetLeft - list.firstElementChild.offsetLeft, behavior: "auto" });
 }
 
 byId("buy").addEventListener("click", () => {
@@ -201,8 +220,11 @@ for (const [id, act] of [
   });
 }
 
+byId("claim-stop").addEventListener("click", () => claims.get(chosen()).stop());
+
 byId("items").addEventListener("change", () => {
   byId("claim-error").textContent = "";
+  showPicture();
   write(`chosen.${slug}`, chosen());
   render();
 });
@@ -220,6 +242,7 @@ document.addEventListener("visibilitychange", () => {
 
 // -- start -----------------------------------------------------------------------------------------
 
+keepLanguage();
 if (items.has(read(`chosen.${slug}`))) choose(read(`chosen.${slug}`));
 feed.start();
 beat();

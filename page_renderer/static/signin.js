@@ -1,8 +1,7 @@
 // Signing in by contact and one-time code.
 
-import { seconds } from "./format.js";
 import { clearSession, masked, onSessionChange, saveSession, session } from "./store.js";
-import { SIGNIN } from "./words.js";
+import { say, sayCode, seconds } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -29,7 +28,7 @@ export class SignIn {
     const shopper = this.shopper;
     byId("signin").hidden = !visible;
     byId("account").hidden = !shopper;
-    const name = shopper ? `Signed in · ${shopper.contact}` : "";
+    const name = shopper ? say("account.signed_in", { contact: shopper.contact }) : "";
     if (byId("account-name").textContent !== name) byId("account-name").textContent = name;
   }
 
@@ -50,7 +49,7 @@ export class SignIn {
     byId("contact-form").hidden = contact !== null;
     byId("code-form").hidden = contact === null;
     byId("code").value = "";
-    if (contact) byId("code-sent").textContent = SIGNIN.sent(masked(contact));
+    if (contact) byId("code-sent").textContent = say("signin.sent", { contact: masked(contact) });
     if (!byId("signin").hidden) this.focus();
   }
 
@@ -99,9 +98,8 @@ export class SignIn {
   }
 
   #fail(answer, field) {
-    const words = SIGNIN[answer.code] ?? SIGNIN.other;
-    this.error.textContent =
-      typeof words === "function" ? words(seconds(answer.retryAfterMs ?? 60_000)) : words;
+    const time = seconds(answer.retryAfterMs ?? 60_000);
+    this.error.textContent = sayCode("signin", answer.code, { time });
     field.focus();
   }
 }

@@ -1,8 +1,8 @@
 // From what is known to what is shown. Each part is written only when it changes, so that a screen
 // reader, a selection or a half-made tap is not disturbed every second.
 
-import { countdown, seconds, spokenSeconds, timeOfDay, yourTime } from "./format.js";
-import { NO_USE_WAITING, PHASE_LABEL, PHASE_NOTE, claimWords, soldOutNote } from "./words.js";
+import { countdown, timeOfDay, yourTime } from "./format.js";
+import { claimWords, has, noUseWaiting, say, seconds, soldOutNote, spokenSeconds } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 // The same sentence is not read out again within this time, nor is the place in line more often.
@@ -33,14 +33,25 @@ export class View {
     this.#rest(model);
   }
 
+  /** `badges`: by SKU, `[words, whether it is sold out]`. */
   items(badges) {
-    for (const [sku, badge] of Object.entries(badges)) {
+    for (const [sku, [badge, soldOut]] of Object.entries(badges)) {
       const label = document.querySelector(`.item[data-sku="${CSS.escape(sku)}"]`);
       const node = label.querySelector("[data-badge]");
-      label.toggleAttribute("data-sold-out", badge === "Sold out");
+      label.toggleAttribute("data-sold-out", soldOut);
       show(node, badge !== "");
       text(node, badge);
     }
+  }
+
+  /** The prices of the chosen item, where the page has one place for them. */
+  price({ price, usual, saved }) {
+    if (!byId("price")) return;
+    text(byId("price"), price);
+    show(byId("usual"), Boolean(usual));
+    show(byId("saved"), Boolean(usual));
+    text(byId("usual").querySelector("s"), usual ?? "");
+    text(byId("saved"), saved ?? "");
   }
 
   announce(sentence) {
@@ -51,18 +62,20 @@ export class View {
 
   #phase({ phase, nowMs, opensAtMs, closesAtMs, context }) {
     const label = byId("phase");
-    if (label.dataset.phase !== phase || label.textContent !== PHASE_LABEL[phase]) {
+    const name = say(`phase.${phase}`);
+    if (label.dataset.phase !== phase || label.textContent !== name) {
       const changed = label.dataset.known === "yes";
       label.dataset.phase = phase;
       label.dataset.known = "yes";
-      text(label, PHASE_LABEL[phase]);
-      if (changed) this.announce(phase === "live" ? "The sale is open." : `${PHASE_LABEL[phase]}.`);
+      document.body.dataset.phase = phase;
+      text(label, name);
+      if (changed) this.announce(phase === "live" ? say("spoken.live") : `${name}.`);
     }
     const before = phase === "upcoming";
     const over = phase === "ended" || phase === "cancelled";
     text(byId("clock-words"), clockWords(phase, opensAtMs, closesAtMs, nowMs));
     text(byId("count"), over ? "" : countdown((before ? opensAtMs : closesAtMs) - nowMs));
-    const note = phase === "sold_out" ? soldOutNote(context.holds) : (PHASE_NOTE[phase] ?? "");
+    const note = phase === "sold_out" ? soldOutNote(context.holds) : (has(`note.${phase}`) ? say(`note.${phase}`) : "");
     text(byId("phase-note"), note);
     show(byId("phase-note"), note !== "");
   }
@@ -107,6 +120,7 @@ export class View {
     }
     show(byId("claim-pay"), Boolean(words.pay));
     show(byId("claim-cancel"), Boolean(words.cancel));
+    show(byId("claim-stop"), Boolean(words.stop));
     show(byId("claim-pay-clock"), Boolean(words.payByMs));
     if (words.payByMs) text(byId("claim-pay-left"), countdown(words.payByMs - nowMs));
     this.#speakClaim(claim.state, words, nowMs);
@@ -133,48 +147,50 @@ export class View {
     const resting = restMs > 0 && claim.state.name === "refused";
     if (resting && !this.rested) {
       const what = byId("claim-title").textContent;
-      const then = NO_USE_WAITING[claim.state.code]
-        ? byId("claim-text").textContent
-        : `You can try again in ${spokenSeconds(restMs)}.`;
+      const time = spokenSeconds(restMs);
+      const wait = say(claim.state.byItself ? "spoken.trying_again_in" : "spoken.try_again_in", { time });
+      const then = noUseWaiting(claim.state.code) ? byId("claim-text").textContent : wait;
       this.announce(`${what}. ${then}`);
     }
     const again = this.rested && !resting && claim.state.name === "refused";
-    if (again && !NO_USE_WAITING[claim.state.code] && phase === "live" && !item.soldOut) {
-      this.announce("You can try again now.");
+    if (again && !noUseWaiting(claim.state.code) && phase === "live" && !item.soldOut) {
+      this.announce(say("spoken.try_again"));
     }
     this.rested = resting;
   }
 }
 
 function clockWords(phase, opensAtMs, closesAtMs, nowMs) {
-  if (phase === "cancelled") return "This sale does not take place";
-  if (phase === "upcoming") return `Opens ${yourTime(opensAtMs, nowMs)}`;
-  if (phase !== "ended") return `Ends ${yourTime(closesAtMs, nowMs)}`;
+  if (phase === "cancelled") return say("clock.cancelled");
+  if (phase === "upcoming") return say("clock.opens", { when: yourTime(opensAtMs, nowMs) });
+  if (phase !== "ended") return say("clock.ends", { when: yourTime(closesAtMs, nowMs) });
   // Ended by hand, before its time: the page does not know when.
-  return closesAtMs > nowMs ? "This sale is over" : `Ended ${yourTime(closesAtMs, nowMs)}`;
+  return closesAtMs > nowMs ? say("clock.over") : say("clock.ended", { when: yourTime(closesAtMs, nowMs) });
 }
 
 /** The button's words, and whether it may be tapped. */
 function buyLabel({ phase, signedIn, item, claim }) {
-  const { restMs } = claim;
-  if (phase === "paused") return ["Paused", false];
-  if (phase === "ended" || phase === "cancelled") return ["Ended", false];
-  if (claim.state.name === "asking") return ["Asking…", false];
-  if (claim.state.name === "early") return ["Opening…", false];
-  if (claim.state.name === "retrying") return ["Asking again…", false];
-  if (phase === "upcoming") return [`Buy ${item.name}`, false];
-  if (!signedIn) return ["Sign in to buy", true];
-  if (item.soldOut) return ["Sold out", false];
-  if (restMs > 0) return [NO_USE_WAITING[claim.state.code] ?? `Try again in ${seconds(restMs)}`, false];
-  return [claim.state.name === "confirmed" ? "Buy one more" : `Buy ${item.name}`, true];
+  const { restMs, state } = claim;
+  if (phase === "paused") return [say("buy.paused"), false];
+  if (phase === "ended" || phase === "cancelled") return [say("buy.over"), false];
+  if (["asking", "early", "retrying"].includes(state.name)) return [say(`buy.${state.name}`), false];
+  const buy = say("buy.item", { name: item.label });
+  if (phase === "upcoming") return [buy, false];
+  if (item.soldOut) return [say("buy.sold_out"), false];
+  if (!signedIn) return [say("buy.sign_in"), true];
+  if (restMs > 0 || state.byItself) {
+    const again = state.byItself ? "buy.by_itself_in" : "buy.again_in";
+    return [noUseWaiting(state.code) ?? say(again, { time: seconds(restMs) }), false];
+  }
+  return [state.name === "confirmed" ? say("buy.one_more") : buy, true];
 }
 
 function hint({ phase, signedIn, opensAtMs, item, context }) {
   if (phase === "upcoming") {
-    const at = `The button opens by itself at ${timeOfDay(opensAtMs)} your time.`;
-    return signedIn ? `${at} No need to reload.` : `${at} Sign in before: then one tap is enough.`;
+    const at = say("hint.opens", { time: timeOfDay(opensAtMs) });
+    return `${at} ${say(signedIn ? "hint.no_reload" : "hint.sign_in")}`;
   }
   if (phase !== "live") return "";
   if (item.soldOut) return soldOutNote(context.holds);
-  return `If it does not work the first time, you can try again every ${context.repeatWords}.`;
+  return say("hint.every", { repeat: context.repeatWords });
 }

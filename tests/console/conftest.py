@@ -58,7 +58,7 @@ def open_app(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         for name, value in params.items():
             app.query_params[name] = value
         app.run()
-        if page != "sales":
+        if page != "home":
             _switch(app, page)
             app.run()
         return app

@@ -52,6 +52,26 @@ class Seen:
     token: str
 
 
+SETTINGS: dict[str, Any] = {
+    "/operator/operators": {
+        "operators": [
+            {"id": "op-olga", "email": "olga@ember.test", "role": "owner", "disabled": False,
+             "created_at": "2026-01-01T00:00:00Z"},
+        ]
+    },
+    "/operator/sessions": {
+        "sessions": [
+            {"id": "s-1", "operator_id": "op-olga", "email": "olga@ember.test", "current": True,
+             "created_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T12:00:00Z"},
+        ]
+    },
+    "/operator/channel": {
+        "configured": True,
+        "templates": [{"kind": "order_confirmed", "subject": "It is yours", "body": "Good news."}],
+    },
+}  # fmt: skip
+
+
 def make_sale(sale_id: str, status: str = "draft", **changes: Any) -> dict[str, Any]:
     now = datetime.now(UTC)
     opens = now - timedelta(minutes=5) if status in {"live", "paused"} else now + timedelta(days=1)
@@ -93,6 +113,11 @@ class Peer:
     orders: list[dict[str, Any]] = field(default_factory=list)
     activity: list[dict[str, Any]] = field(default_factory=list)
     live_extra: dict[str, Any] = field(default_factory=dict)
+    home: dict[str, Any] = field(default_factory=dict)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    lives: dict[str, dict[str, Any]] = field(default_factory=dict)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    signed: list[dict[str, Any]] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -219,6 +244,17 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, me
         if method != "GET" and path.startswith("/operator") and me["role"] == "auditor":
             raise _Problem(403, "FORBIDDEN")
+        if path in SETTINGS:
+            return 200, SETTINGS[path]
+        if path == "/operator/home":
+            return 200, {"now": stamp(datetime.now(UTC)), "live": [], "next": [], "needs": [],
+                         "dependencies": {"database": "up", "gate": "up"}} | peer.home  # fmt: skip
+        if path == "/operator/dead-letters":
+            return 200, {"dead_letters": peer.dead_letters}
+        if path == "/audit/activity":
+            return 200, {"activity": peer.activity}
+        if path.startswith(("/operator/notifications/", "/operator/dead-letters/", "/operator/operators")):
+            return 200, {"id": "x", "status": "pending"}
         if path.startswith("/operator/skus"):
             return self._skus(method, path, body)
         if path == "/operator/sales":
@@ -230,6 +266,14 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> tuple[int, Any]:
         peer = self.state
         pieces = path.strip("/").split("/")
+        if pieces[:2] == ["audit", "reconciliations"] and method == "POST":
+            if me["role"] == "operator":
+                raise _Problem(403, "FORBIDDEN")
+            run = next(r for runs in peer.runs.values() for r in runs if r["id"] == pieces[2])
+            line = {"id": "c", "run_id": run["id"], "verdict": run["verdict"], "remark": body["reason"],
+                    "at": stamp(datetime.now(UTC)), "email": me["email"], "role": me["role"]}  # fmt: skip
+            peer.signed.insert(0, line)
+            return 201, {"id": "c", "reconciliation_id": run["id"], "verdict": run["verdict"]}
         if pieces[:2] == ["audit", "reconciliations"]:
             return 200, next(r for runs in peer.runs.values() for r in runs if r["id"] == pieces[2])
         sale = peer.sales.get(pieces[2])
@@ -239,6 +283,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._audit(method, pieces[3], sale)
         if len(pieces) == 3:
             return self._sale(method, sale, body)
+        if len(pieces) > 4 and pieces[3] == "orders":
+            life = peer.lives[pieces[4]]
+            if method == "POST":
+                life["status"] = {"cancel": "cancelled", "refunded": "refunded"}[pieces[5]]
+            return 200, life
         return self._read(sale, pieces[3], query) if method == "GET" else self._act(sale, pieces[3], body or {})
 
     def _skus(self, method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -307,6 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
                 {"name": "opening_time", "ok": ready, "detail": "Not scheduled yet", "action": "Schedule the sale"},
             ]
             return 200, {"ready": ready, "checks": checks}
+        if what == "replay":
+            return 200, replay_of(sale)
         if what == "throughput":
             return 200, {"series": throughput_series(now, int(query.get("seconds", 300)))}
         if what == "live":
@@ -332,6 +383,10 @@ class _Handler(BaseHTTPRequestHandler):
                 runs.insert(0, run)
                 return 201, run
             return 200, {"reconciliations": [{k: v for k, v in r.items() if k != "findings"} for r in runs]}
+        if what == "sign-offs":
+            return 200, {"sign_offs": self.state.signed}
+        if what == "entries":
+            return 200, {"entries": self.state.entries}
         if what == "ledger":
             return 200, {"entry": "allot", "sale": sale["id"]}
         at = stamp(datetime.now(UTC))
@@ -420,3 +475,21 @@ def throughput_series(now: datetime, seconds: int) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return series
+
+
+def replay_of(sale: dict[str, Any]) -> dict[str, Any]:
+    """Three steps of a sale of 200: all there, some reserved, all sold."""
+    opens = datetime.fromisoformat(sale["opens_at"])
+    steps = ((200, 0, 0), (54, 24, 122), (0, 0, 200))
+    points = [
+        {
+            "at": stamp(opens + timedelta(seconds=10 * index)), "allotment": 200, "available": available,
+            "reserved": reserved, "sold": sold, "outcomes": {"RESERVED": 10 * index, "SOLD_OUT": 40},
+            "delay_p50_ms": 20, "delay_p95_ms": 80,
+        }
+        for index, (available, reserved, sold) in enumerate(steps)
+    ]  # fmt: skip
+    return {
+        "since": points[0]["at"], "until": points[-1]["at"], "step_s": 10, "outcomes_known": True, "points": points,
+        "events": [],
+    }  # fmt: skip

@@ -1,8 +1,12 @@
 """The console's rules without widgets: money, time, text, keys, drafts, charts."""
 
+import base64
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
+import numpy as np
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,9 +171,19 @@ class TestActions:
         rows = sale_actions.before_after("throttle", sale, {"sku": "TEE-M", "rate_per_s": 0.5})
         assert rows[0] == ("Admitted a second", "7", "0.5")
 
+    def test_before_and_after_of_a_rebuild_say_how_the_sale_goes_on(self) -> None:
+        sale = {**make_sale("1", "live"), "recovery": "automatic"}
+        assert sale_actions.before_after("rebuild", sale, {}) == [
+            ("Status", "live", "paused"), ("Goes on", "–", "by itself")
+        ]  # fmt: skip
+        stopped = {**make_sale("1", "paused"), "recovery": "manual", "fault": "drift"}
+        assert [row[2] for row in sale_actions.before_after("rebuild", stopped, {})][:2] == [
+            "paused", "when somebody resumes it"
+        ]  # fmt: skip
+
     def test_every_dangerous_action_asks(self) -> None:
         assert all(a.asks and a.explains for a in sale_actions.ACTIONS.values() if a.dangerous)
-        assert {"end", "cancel", "top-up", "reduce", "throttle", "rotate-links", "resume"} == {
+        assert {"end", "cancel", "top-up", "reduce", "throttle", "rotate-links", "resume", "rebuild"} == {
             name for name, a in sale_actions.ACTIONS.items() if a.asks
         }
 
@@ -213,6 +227,29 @@ class TestHistory:
         assert [p.at_ms for p in history.points()] == [5_000]
 
 
+def room(
+    series: list[dict[str, Any]],
+    *,
+    now: datetime,
+    mode: palette.Mode = "light",
+    events: list[tuple[str, str, bool]] | None = None,
+    points: list[Units] | None = None,
+) -> dict[str, Any]:
+    """The control room's figure as it is sent."""
+    axis, groups = figures.live_axis(series, now)
+    drawn: dict[str, Any] = figures.room(
+        axis, groups, points or [], events or [], "Europe/Berlin", mode, revision="live"
+    ).to_dict()
+    return drawn
+
+
+def decoded(values: Any) -> Any:
+    """An array of a figure, as it was before Plotly packed it for the wire."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])
+    return values
+
+
 class TestFigures:
     def test_seconds_without_attempts_are_drawn_as_zero(self) -> None:
         at = datetime(2026, 12, 4, 19, tzinfo=UTC)
@@ -226,31 +263,33 @@ class TestFigures:
 
     def test_a_chart_holds_at_most_300_seconds_and_keeps_its_zoom(self) -> None:
         now = datetime.now(UTC)
-        figure = figures.throughput(throughput_series(now, 900), [], "Europe/Berlin", "light", now=now)
-        assert max(len(t.x) for t in figure.data) <= 300
-        assert figure.layout.uirevision == "throughput"
+        drawn = room(throughput_series(now, 900), now=now)
+        assert max(len(decoded(t["x"])) for t in drawn["data"]) <= 300
+        assert drawn["layout"]["uirevision"] == "live"
 
     def test_outcome_colours_are_fixed_in_both_themes(self) -> None:
         now = datetime.now(UTC)
         for mode in ("light", "dark"):
-            figure = figures.throughput(throughput_series(now, 300), [], "UTC", mode, now=now)
-            colours = {t.name: t.fillcolor for t in figure.data}
+            drawn = room(throughput_series(now, 300), now=now, mode=mode)
+            colours = {
+                t["name"]: t.get("fillcolor") for t in drawn["data"] if t["name"] != "Reserved" or "yaxis" not in t
+            }
             assert colours["Reserved"] == "#1f8a5b"
             assert colours["Throttled"] == "#e0a021"
 
     def test_the_opening_is_marked_and_stored_text_cannot_make_a_link(self) -> None:
         now = datetime.now(UTC)
         events = [(stamp(now - timedelta(seconds=100)), '<a href="//evil.test">x</a>', True)]
-        figure = figures.throughput(throughput_series(now, 300), events, "Europe/Berlin", "light", now=now)
-        assert figure.layout.annotations[0].text.startswith("&lt;a href=")
-        assert figure.layout.shapes[0].line.color == palette.roles("light")["accent"]
+        layout = room(throughput_series(now, 300), now=now, events=events)["layout"]
+        assert layout["annotations"][0]["text"].startswith("&lt;a href=")
+        assert layout["shapes"][0]["line"]["color"] == palette.roles("light")["accent"]
 
     def test_a_young_sale_is_not_a_spike_and_the_running_second_is_left_out(self) -> None:
         now = datetime(2026, 12, 4, 19, 0, 10, 500_000, tzinfo=UTC)
         series = [{"at": stamp(now - timedelta(seconds=s)), "RESERVED": 9 if s < 3 else 0} for s in range(299, -1, -1)]
-        (trace,) = figures.throughput(series, [], "UTC", "light", now=now).data[:1]
-        assert len(trace.x) == figures.SPAN_MIN_S
-        assert list(trace.y[-4:]) == [0, 0, 9, 9]
+        trace = room(series, now=now)["data"][0]
+        assert len(decoded(trace["x"])) == figures.SPAN_MIN_S
+        assert list(decoded(trace["y"])[-4:]) == [0, 0, 9, 9]
 
     def test_attempts_are_those_of_the_last_whole_second(self) -> None:
         now = datetime(2026, 12, 4, 19, 0, 10, 500_000, tzinfo=UTC)
@@ -258,9 +297,25 @@ class TestFigures:
         assert figures.last_whole_second(series, now)["reserved"] == 1
 
     def test_drift_is_drawn(self) -> None:
-        figure = figures.units_over_time([units(1), units(2, drift=-3)], "UTC", "dark")
-        assert figure.data[-1].name == "Drift"
-        assert list(figure.data[-1].customdata) == [-3]
+        drawn = room([], now=datetime.now(UTC), points=[units(1), units(2, drift=-3)])
+        assert drawn["data"][-1]["name"] == "Drift"
+        assert "Drift" not in [t["name"] for t in room([], now=datetime.now(UTC), points=[units(1)])["data"]]
+
+    def test_a_shared_figure_is_made_once_and_read_by_streamlit_as_any_other(self) -> None:
+        """What it is for: a second reading is the very same object, and it is what a plain figure would say."""
+        figure = figures.Shared({"data": [{"type": "scatter", "x": [1], "y": [2]}], "layout": {"height": 90}})
+        assert figure.to_dict() is figure.to_dict()
+        plain = go.Figure({"data": [{"type": "scatter", "x": [1], "y": [2]}], "layout": {"height": 90}}).to_dict()
+        assert {name: figure.to_dict()[name] for name in ("data", "layout")} == {
+            "data": plain["data"], "layout": {"height": 90}
+        }  # fmt: skip
+
+    def test_a_replay_tells_outcomes_a_second(self) -> None:
+        at = datetime(2026, 12, 4, 19, tzinfo=UTC)
+        point = {"at": stamp(at), "outcomes": {"RESERVED": 50, "SOLD_OUT": 20, "NOT_ENOUGH": 10}}
+        axis, groups = figures.replayed([point], step_s=10)
+        assert axis == [at]
+        assert (groups["reserved"], groups["sold_out"], groups["throttled"]) == ([5], [3], [0])
 
 
 LOCAL = Settings(environment="local", api_url="http://127.0.0.1:1", public_url="http://127.0.0.1:8000/x")

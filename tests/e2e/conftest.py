@@ -80,6 +80,7 @@ async def visit(chromium: Browser) -> AsyncIterator[Callable[..., Awaitable[Page
         token: str | None = None,
         width: int = 1280,
         scheme: Any = "light",
+        locale: str = "en-GB",
         prepare: Callable[[BrowserContext], Awaitable[None]] | None = None,
     ) -> Page:
         context = await chromium.new_context(
@@ -87,6 +88,7 @@ async def visit(chromium: Browser) -> AsyncIterator[Callable[..., Awaitable[Page
             color_scheme=scheme,
             timezone_id="Europe/Lisbon",
             reduced_motion="reduce",
+            locale=locale,
         )
         contexts.append(context)
         context.set_default_timeout(WAIT_MS)

@@ -124,20 +124,33 @@ class Merchant:
         assert answer.is_success, answer.text
         return answer.json()
 
+    async def send_picture(self, sku_id: str, upload: bytes, alt: str) -> Any:
+        answer = await self.http.post(
+            f"operator/skus/{sku_id}/pictures",
+            params={"alt": alt},
+            content=upload,
+            headers={"Idempotency-Key": uuid4().hex, "Content-Type": "image/jpeg"},
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
     async def sell(self, plan: "Plan") -> "RunningSale":
         """Create and schedule a sale; back when its page is up."""
         slug = f"sale-{uuid4().hex[:8]}"
         skus = {name: f"{name.upper()}-{uuid4().hex[:6]}" for name in plan.items}
         for name, sku in skus.items():
-            await self.call(
+            made = await self.call(
                 "skus",
                 {
                     "sku": sku,
                     "name": plan.names.get(name, f"Tee, size {name}"),
                     "description": plan.description,
                     "usual_price": {"amount_minor": 4900, "currency": "EUR"},
+                    "options": plan.options.get(name, []),
                 },
             )
+            if name in plan.pictures:
+                await self.send_picture(made["id"], *plan.pictures[name])
         opens_at = datetime.now(UTC) + timedelta(seconds=plan.opens_in_s)
         sale = await self.call(
             "sales",
@@ -159,6 +172,7 @@ class Merchant:
                 "throttle": {"rate_per_s": 500, "burst": 1000, "wait_budget_ms": 0, "repeat_window_ms": 1000},
                 "link": {"ttl_s": 300, "overlap_s": 0},
                 "payment": {"required": plan.payment, "hold_s": 900},
+                **plan.page,
             },
         )
         running = RunningSale(self, sale["id"], slug, skus, opens_at)
@@ -178,6 +192,11 @@ class Plan:
     opens_in_s: float = 3
     limit: int = 1
     payment: bool = False
+    options: Mapping[str, list[dict[str, str]]] = field(default_factory=dict)
+    pictures: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    """By item: the file, and what it shows."""
+    page: Mapping[str, Any] = field(default_factory=dict)
+    """The sale's description, language, delivery_required."""
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ async def _buy(merchant: Merchant, slug: str, sku: str, token: str) -> str:
 async def _create(room: Room, sku: str, title: str) -> str:
     """A product, a sale of it and its schedule, by the forms. Returns the sale's id."""
     page = room.page
-    await page.get_by_role("link", name="Products").click()
+    await page.get_by_role("link", name="Products", exact=True).click()
     await room.fill("SKU", sku)
     await page.get_by_label("Name", exact=True).first.fill("Ember parka, size M")
     await page.get_by_label("Usual price", exact=True).first.fill("219,00")
     await room.press("Add product")
     await room.said(f"{sku} added.")
 
-    await page.get_by_role("link", name="New sale").click()
+    await page.get_by_role("link", name="New sale", exact=True).click()
     await room.fill("Title", title)
     await room.choose("Product", sku)
     await room.fill("Price", "119,00")
@@ -75,7 +75,8 @@ async def test_an_operator_runs_a_sale_from_the_first_field_to_the_clean_book(
     page = room.page
     await room.sign_in(address)
     await page.reload()
-    await room.is_at("Sales")
+    await room.is_at("Home")
+    assert await room.faults_of_craft() == []
 
     sale_id = await _create(room, sku, f"Parka {mark}")
 
@@ -89,6 +90,7 @@ async def test_an_operator_runs_a_sale_from_the_first_field_to_the_clean_book(
     equation = page.locator(".sp-equation")
     await expect(equation).to_contain_text("Drift 0")
     await expect(equation).to_contain_text(f"Gate {STOCK - FIRST_BUYERS} · ledger {STOCK - FIRST_BUYERS}")
+    assert await room.faults_of_craft() == []
     ages = []
     for _ in range(AGES):
         ages.append(await room.age_s())
@@ -117,13 +119,17 @@ async def test_an_operator_runs_a_sale_from_the_first_field_to_the_clean_book(
         return not (await merchant.http.get(f"operator/sales/{sale_id}/live")).json()["backlog"]
 
     await wait_until("the last entry applied", drained)
-    for tab in ("Orders", "Notifications", "Activity"):
+    for tab in ("Orders", "Notifications", "Activity", "Ledger"):
         await room.open_tab(tab)
         await expect(page.get_by_role("tabpanel", name=tab).get_by_test_id("stDataFrame")).to_be_visible()
     await room.open_tab("Reconciliation")
     await room.press("Run reconciliation")
     await room.said("Reconciliation finished.")
     await expect(page.get_by_text("Every unit is available, reserved, sold, or explained.")).to_be_visible()
+    assert await room.faults_of_craft() == []
+    page_of_its_own = (await room.download("Download report (HTML)")).decode()
+    assert "<script" not in page_of_its_own
+    assert f"{FIRST_BUYERS + 1} sold" in page_of_its_own
     report = json.loads(await room.download("Download JSON"))
     assert (report["sale_id"], report["verdict"], report["findings"]) == (sale_id, "clean", [])
     rows = list(csv.DictReader(io.StringIO((await room.download("Download CSV")).decode())))
@@ -135,7 +141,61 @@ async def test_an_operator_runs_a_sale_from_the_first_field_to_the_clean_book(
     await expect(page).to_have_url(f"{platform.url}/console/sign-in?next=%2Fconsole%2Fsale%3Fsale%3D{sale_id}")
 
 
-async def test_an_auditor_looks_and_reconciles_but_cannot_act(
+async def test_an_order_is_found_cancelled_and_told(platform: Platform, merchant: Merchant, visit: Visit) -> None:
+    address = f"orders-{uuid4().hex[:8]}@merchant.test"
+    await platform.hire(address, "operator", "Northwind Supply")
+    sale = await merchant.sell(Plan(opens_in_s=1, payment=True))
+    (token,) = (await platform.command("shopper-token", "--count", "1")).split()
+
+    async def bought() -> bool:
+        return await _buy(merchant, sale.slug, sale.skus["m"], token) in {"RESERVED", "REPLAYED", "LIMIT_REACHED"}
+
+    await wait_until("an order", bought)
+    room = Room(await visit(f"{platform.url}/console/"))
+    page = room.page
+    await room.sign_in(address)
+    await page.goto(f"{platform.url}/console/sale?sale={sale.id}&tab=Orders")
+    # One order alone needs no choosing: its life is there.
+    await expect(page.get_by_text("Cancel order", exact=True)).to_be_visible()
+    await room.fill("Reason to cancel order", "the shopper asked")
+    await room.press("Cancel order")
+    await room.said("Order cancelled.")
+    await expect(page.locator(".st-key-card-order")).to_contain_text("Cancelled")
+
+    async def back_on_sale() -> bool:
+        live = (await merchant.http.get(f"operator/sales/{sale.id}/live")).json()
+        (item,) = live["items"]
+        return bool(item["reserved"] == 0 and item["available"] == item["allotment"] == item["gate"]["available"])
+
+    await wait_until("the unit back at the gate", back_on_sale)
+    rows = list(csv.DictReader(io.StringIO((await room.download("Export as CSV")).decode())))
+    assert [row["status"] for row in rows] == ["cancelled"]
+
+
+async def test_an_owner_hires_and_dismisses(platform: Platform, merchant: Merchant, visit: Visit) -> None:
+    owner, newcomer = f"boss-{uuid4().hex[:8]}@merchant.test", f"new-{uuid4().hex[:8]}@merchant.test"
+    await platform.hire(owner, "owner", "Northwind Supply")
+    room = Room(await visit(f"{platform.url}/console/"))
+    page = room.page
+    await room.sign_in(owner)
+    await page.get_by_role("link", name="Settings").click()
+    await room.is_at("Settings")
+    await room.fill("E-mail", newcomer)
+    await room.fill("First password", PASSWORD)
+    await room.press("Add")
+    await room.said("Added.")
+    credentials = {"email": newcomer, "password": PASSWORD}
+    assert (await merchant.http.post("operator/session", json=credentials)).status_code == 201
+    await room.choose("Person", newcomer)
+    await room.press("Dismiss")
+    await room.said("Done.")
+    assert (await merchant.http.post("operator/session", json=credentials)).status_code == 401
+    await room.open_tab("Messages")
+    await expect(page.get_by_text("What shoppers read")).to_be_visible()
+    assert await room.faults_of_craft() == []
+
+
+async def test_an_auditor_looks_reconciles_and_signs_but_cannot_act(
     platform: Platform, merchant: Merchant, visit: Visit
 ) -> None:
     address = f"auditor-{uuid4().hex[:8]}@merchant.test"
@@ -151,6 +211,16 @@ async def test_an_auditor_looks_and_reconciles_but_cannot_act(
     await room.open_tab("Reconciliation")
     await room.press("Run reconciliation")
     await expect(page.get_by_text("Every unit is available, reserved, sold, or explained.")).to_be_visible()
+    await room.fill("Remark", "counted twice")
+    await room.press("Sign off")
+    await room.said("Signed off.")
+    await expect(page.get_by_text("“counted twice”")).to_be_visible()
+    signed = (await merchant.http.get(f"audit/sales/{sale.id}/sign-offs")).json()["sign_offs"]
+    assert [(one["remark"], one["email"], one["role"]) for one in signed] == [("counted twice", address, "auditor")]
+    await room.open_tab("Ledger")
+    await expect(page.get_by_role("tabpanel", name="Ledger").get_by_test_id("stDataFrame")).to_be_visible()
+    await page.get_by_role("link", name="Activity").click()
+    await room.is_at("Activity")
 
     # What the console does not offer the API refuses: the role is enforced there.
     session = await merchant.http.post("operator/session", json={"email": address, "password": PASSWORD})

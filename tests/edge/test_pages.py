@@ -28,7 +28,7 @@ async def test_compressed_file_goes_to_who_takes_it(edge: EdgeServer, accepts: s
         answer = await request(edge, target, headers={"Accept-Encoding": accepts})
         assert answer.status == 200
         assert answer.headers.get("content-encoding") == ("gzip" if compressed else None)
-        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.headers["vary"].startswith("Accept-Encoding")
         assert (gzip.decompress(answer.body) if compressed else answer.body) == content
         assert answer.headers["content-type"].startswith(("text/html", "text/javascript"))
 
@@ -37,6 +37,58 @@ async def test_file_without_compressed_twin_is_served_plain(edge: EdgeServer) ->
     answer = await request(edge, "/", headers={"Accept-Encoding": "gzip"})
     assert answer.body == b"<h1>All sales</h1>"
     assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "language"),
+    [
+        ("", {}, "de"),
+        ("", {"Accept-Language": "fr, *;q=0.1"}, "de"),
+        ("", {"Accept-Language": "ar"}, "ar"),
+        ("", {"Accept-Language": "AR-EG,en;q=0.5"}, "ar"),
+        ("", {"Accept-Language": "fr-FR, nl;q=0.9,  en-GB;q=0.8, ar;q=0.7"}, "en"),
+        ("", {"Accept-Language": "enm, arn, den"}, "de"),
+        ("", {"Accept-Language": "de, ar"}, "de"),
+        ("", {"Accept-Language": "ar", "Cookie": "a=b; lang=en"}, "en"),
+        ("", {"Accept-Language": "ar", "Cookie": "lang=../../outside"}, "ar"),
+        ("?lang=ar", {"Accept-Language": "en", "Cookie": "lang=en"}, "ar"),
+        ("?lang=xx", {"Accept-Language": "en"}, "en"),
+        ("?lang=/etc/passwd%00", {}, "de"),
+    ],
+)
+async def test_a_page_comes_in_the_language_that_was_asked_for(
+    edge: EdgeServer, pages_dir: Path, target: str, headers: dict[str, str], language: str
+) -> None:
+    version = pages_dir / "sales" / "friday-sprache" / "versions" / "1"
+    if not version.exists():
+        publish(pages_dir, "friday-sprache", 1, "de")  # the sale's own language has no name of its own
+        for other in ("en", "ar"):
+            (version / f"index.{other}.html").write_text(other)
+    answer = await request(edge, f"/s/friday-sprache/{target}", headers=headers)
+    assert (answer.status, answer.body.decode()) == (200, language)
+    assert answer.headers["vary"] == "Accept-Encoding, Accept-Language, Cookie"
+
+
+async def test_a_preview_is_framed_by_itself_alone_and_never_listed(edge: EdgeServer, pages_dir: Path) -> None:
+    folder = pages_dir / "preview" / ("Ab-_" * 8)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "preview.html").write_text("frame")
+    (folder / "index.html").write_text("page")
+    for path, body in ((f"/preview/{folder.name}/", b"frame"), (f"/preview/{folder.name}/page", b"page")):
+        answer = await request(edge, path)
+        assert (answer.status, answer.body) == (200, body)
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+    for path in (
+        "/preview/",
+        "/preview/short/",
+        f"/preview/{folder.name}/index.html",
+        f"/preview/{folder.name}/../page",
+    ):
+        assert (await request(edge, path)).status in (400, 404), path
+    assert (await request(edge, "/s/friday-tee/")).headers["x-frame-options"] == "DENY"
 
 
 async def test_cache_times(edge: EdgeServer) -> None:

@@ -1,13 +1,16 @@
 """Names that carry their content, and imports that find each other by them."""
 
+import gzip
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from page_renderer import assets
+from page_renderer import SalePage, assets, render_sale
 from page_renderer.assets import asset_path, module_paths
+from page_renderer.words import LANGUAGES
 
 _NAME = re.compile(r"[a-z_]+\.([0-9a-f]{12})\.(?:css|js|svg)")
 _IMPORT = re.compile(r"""(?:from|import)\s*["']([^"']+)["']""")
@@ -69,6 +72,12 @@ def test_an_unknown_asset_is_an_error() -> None:
         asset_path("nothing.js")
 
 
-def test_all_of_it_stays_light() -> None:
-    # Issue 5 allows 60 kB compressed for a page; this leaves room for what it adds.
-    assert sum(map(len, assets().values())) < 110_000
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_with_all_its_files_stays_light(page: SalePage, language: str) -> None:
+    long = replace(page, description="A long word on it, with *emphasis*.\n\n" * 100, language=language)
+    html = render_sale(long).files["index.html"]
+    named = set(re.findall(rb"/assets/([a-z_]+\.[0-9a-f]{12}\.(?:css|js|svg))", html))
+    sizes = {name.decode(): len(gzip.compress(assets()[name.decode()], 9)) for name in named}
+    assert len(sizes) > 10
+    # What a browser loads before the first picture and the first question to the API.
+    assert len(gzip.compress(html, 9)) + sum(sizes.values()) < 60_000, sizes
