@@ -10,6 +10,7 @@ from backend.app import create_app
 from backend.core.collector import quiet_collector
 from backend.core.hot_protocol import hot_protocol
 from backend.core.log import configure_logging
+from backend.core.metrics import serve_metrics
 from backend.settings import get_settings
 
 CONNECTIONS_MAX = 16_384
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     configure_logging("api", get_settings().log_level)
     api = server(options.port, options.host)
+    serve_metrics(get_settings().metrics_listen)
     quiet_collector()
     api.run()
     return 0 if api.started else 1

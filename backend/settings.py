@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, PostgresDsn, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from backend.core.store_address import StoreAddress
+
 LOCAL_SECRET_KEY = "local-only-secret-key-not-for-production"  # noqa: S105 refused outside the local stack
 
 _database_url = TypeAdapter(PostgresDsn)
@@ -20,22 +22,33 @@ def _asyncpg(url: str) -> str:
     return "postgresql+asyncpg://" + rest
 
 
+def _store(url: str) -> str:
+    StoreAddress.parse(url)
+    return url
+
+
+StoreUrl = Annotated[str, AfterValidator(_store)]
+"""One of the forms of ``backend.core.store_address``."""
 DatabaseUrl = Annotated[str, AfterValidator(_asyncpg)]
 
 
 class Settings(BaseSettings):
     """What a process of ours needs to know about its surroundings."""
 
-    model_config = SettingsConfigDict(env_prefix="STAMPEDE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STAMPEDE_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     environment: Literal["local", "production"] = "production"
     secret_key: str = Field(default=LOCAL_SECRET_KEY, min_length=32)
     database_url: DatabaseUrl
-    gate_url: str = Field(pattern=r"^rediss?://")
+    gate_url: StoreUrl
     broker_url: str = Field(pattern=r"^(rediss?|amqps?)://")
     public_url: str = Field(default="http://127.0.0.1:8080", pattern=r"^https?://")
     pages_dir: Path
     notify_email_url: str | None = None
+    metrics_listen: str | None = Field(default=None, pattern=r"^[^:\s]+:\d{1,5}$")
+    """Where this process tells Prometheus what it measures: a private address, ``host:port``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     database_pool_size: int = Field(default=10, ge=1, le=200)

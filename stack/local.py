@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from stack.errors import StartError
 from stack.files import SecretBook
 from stack.process import Process, run_to_end
 from stack.roles import ConsoleServer, HttpServer, PortServer, PythonServer
-from stack.servers import EdgeServer, GateServer, PostgresServer, Server
+from stack.servers import EdgeServer, GateServer, PostgresServer, RabbitmqServer, Server
 from stack.servers.base import LOOPBACK, http_status
 from stack.state import PROJECT_ROOT, child_env, save_env
 from stack.supervisor import Stage, Supervisor
@@ -46,6 +46,8 @@ class LocalOptions:
     port: int | None = None
     api_processes: int = field(default_factory=default_api_processes)
     log_level: str = "info"
+    # Where jobs go: the gate store's second database, or a RabbitMQ of the stack's own (Debian's package).
+    broker: Literal["redis", "rabbitmq"] = "redis"
     # Further STAMPEDE_* variables for API, workers and clock.
     extra_env: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,12 +76,13 @@ class LocalStack:
         """All servers, in order. Called once the data folder is ours: it claims the ports."""
         postgres = PostgresServer(self.data_dir)
         gate = GateServer(self.data_dir)
+        rabbitmq = RabbitmqServer(self.data_dir) if self.options.broker == "rabbitmq" else None
         smtp = PortServer("smtp", "smtp", self.data_dir, "stack.smtp", "--maildir", str(self.maildir), env={})
         # The environment names the edge's port, and the edge is told the ports of what stands behind it:
         # descriptions first, addresses second.
         env: dict[str, str] = {}
         api = [
-            HttpServer(f"api-{number}", "api", self.data_dir, "backend.main", env=env)
+            HttpServer(f"api-{number}", "api", self.data_dir, "backend.main", env=env, measured=True)
             for number in range(1, self.options.api_processes + 1)
         ]
         console_env: dict[str, str] = {}
@@ -93,17 +96,20 @@ class LocalStack:
             preferred_port=DEFAULT_PORT,
         )
         env.update(self._environment(postgres, gate, smtp, edge))
+        if rabbitmq is not None:
+            env["STAMPEDE_BROKER_URL"] = rabbitmq.url
         console_env.update({key: env[key] for key in _CONSOLE_VARIABLES})
         self.url = edge.url
         self.env = {**env, "STAMPEDE_OWNER_DATABASE_URL": postgres.owner_url}
         self._edge_port = edge.port
         workers = [
-            PythonServer(name, "worker", self.data_dir, "workers", "--queues", queues, env=env)
+            PythonServer(name, "worker", self.data_dir, "workers", "--queues", queues, env=env, measured=True)
             for name, queues in _WORKER_QUEUES.items()
         ]
-        clock = PythonServer("clock", "clock", self.data_dir, "workers.clock", env=env)
+        clock = PythonServer("clock", "clock", self.data_dir, "workers.clock", env=env, measured=True)
         services: list[Server] = [smtp, *api, *workers, clock, console]
-        return [Stage([postgres, gate], after=self._migrate), Stage(services), Stage([edge])]
+        stores: list[Server] = [postgres, gate, *([rabbitmq] if rabbitmq else [])]
+        return [Stage(stores, after=self._migrate), Stage(services), Stage([edge])]
 
     def _environment(
         self, postgres: PostgresServer, gate: GateServer, smtp: Server, edge: EdgeServer

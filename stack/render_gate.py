@@ -17,7 +17,8 @@ _PASSWORD = re.compile(r"[A-Za-z0-9._~-]{32,}")
 _SIZE = re.compile(r"[1-9][0-9]*(?:mb|gb)")
 
 
-def _password(file: str) -> str:
+def password_file(file: str) -> str:
+    """An option's value: the password that the file holds."""
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -27,7 +28,8 @@ def _password(file: str) -> str:
     return text
 
 
-def _size(text: str) -> str:
+def size(text: str) -> str:
+    """An option's value: an amount of memory."""
     if not _SIZE.fullmatch(text):
         raise argparse.ArgumentTypeError("such as 512mb or 2gb")
     return text
@@ -40,9 +42,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--host", default="*", help="address to listen on")
     options.add_argument("--port", type=int, default=6379)
     options.add_argument("--dir", required=True, help="where the server keeps its append-only file")
-    options.add_argument("--maxmemory", type=_size, required=True)
-    options.add_argument("--admin-password-file", dest="admin_password", type=_password, required=True)
-    options.add_argument("--app-password-file", dest="app_password", type=_password, required=True)
+    options.add_argument("--maxmemory", type=size, required=True)
+    options.add_argument("--admin-password-file", dest="admin_password", type=password_file, required=True)
+    options.add_argument("--app-password-file", dest="app_password", type=password_file, required=True)
     return options
 
 

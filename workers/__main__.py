@@ -1,6 +1,7 @@
 """``python -m workers --queues orders,release,control``: one worker process."""
 
 import argparse
+import os
 import signal
 import threading
 
@@ -9,6 +10,7 @@ from dramatiq import Worker
 
 from backend.core.collector import quiet_collector
 from backend.core.log import configure_logging, get_logger
+from backend.core.metrics import serve_metrics
 from backend.jobs import Enqueuer, Queue, make_broker
 from backend.settings import get_settings
 from workers.actors import register
@@ -20,6 +22,8 @@ IDLE_POLL_MS = 500
 """How long an idle queue is left alone: polling five queues every 100 ms cost 9 % of a core for nothing."""
 STOP_TIMEOUT_MS = 4_000
 """A drain stops between batches, at most a second; the rest is left to the next worker."""
+STOP_WITHIN_S = 4.5
+"""The whole of it, whatever state the broker is in."""
 
 
 def _queues(text: str) -> set[str]:
@@ -41,7 +45,8 @@ def main() -> None:
     configure_logging("worker", settings.log_level)
     broker = make_broker(settings.broker_url)
     dramatiq.set_broker(broker)
-    runtime = Runtime(settings, Enqueuer(broker))
+    enqueuer = Enqueuer(broker)
+    runtime = Runtime(settings, enqueuer)
     register(broker, runtime)
 
     stop = threading.Event()
@@ -50,12 +55,32 @@ def main() -> None:
     worker = Worker(broker, queues=options.queues, worker_threads=options.threads, worker_timeout=IDLE_POLL_MS)
     quiet_collector()
     worker.start()
+    if settings.metrics_listen is not None and Queue.CONTROL.value in options.queues:
+        runtime.tell_of_sales()
+    serve_metrics(settings.metrics_listen)
     log.info("worker.started", queues=sorted(options.queues))
     stop.wait()
     runtime.stop()
-    worker.stop(timeout=STOP_TIMEOUT_MS)
-    broker.close()
+    stopped = _stop(worker, enqueuer)
     log.info("worker.stopped")
+    if not stopped:
+        # dramatiq's threads still wait for the broker, and Python would wait for them.
+        os._exit(0)
+
+
+def _stop(worker: Worker, enqueuer: Enqueuer) -> bool:
+    """Stop consumers and threads, in bounded time: closing a connection to a frozen broker waits for its answer, one
+    consumer after the other. What is left open the broker closes, and gives its messages to the next worker.
+    False when the time was up."""
+
+    def stop() -> None:
+        worker.stop(timeout=STOP_TIMEOUT_MS)
+        enqueuer.close()
+
+    thread = threading.Thread(target=stop, name="stop", daemon=True)
+    thread.start()
+    thread.join(STOP_WITHIN_S)
+    return not thread.is_alive()
 
 
 if __name__ == "__main__":

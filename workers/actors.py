@@ -34,6 +34,7 @@ def register(broker: dramatiq.Broker, runtime: Runtime) -> None:
     bind(contracts.EXPIRE, work.expire)
     bind(contracts.SETTLE, work.settle)
     bind(contracts.RELAY, work.relay)
+    bind(contracts.RECOVER, work.recover)
     bind(contracts.TRANSITIONS, work.transitions)
     bind(contracts.CONFIGURE, work.configure)
     bind(contracts.CLOCKS, work.clocks)
@@ -63,6 +64,7 @@ class Work:
         self._runtime = runtime
         self._drain = orders.Drain(runtime.database, runtime.gate)
         self._clock_watch = sales.ClockWatch()
+        self._recovery = orders.Recovery(runtime.database, runtime.gate, runtime.settings)
         self._once: dict[Job, Once] = {job: Once() for job in contracts.ALL}
 
     async def drain(self) -> None:
@@ -85,13 +87,19 @@ class Work:
 
     async def settle(self) -> None:
         """Settle captured payments that nobody has settled."""
-        await self._once[contracts.SETTLE].run(lambda: orders.settle_captured(self._runtime.database))
+        await self._once[contracts.SETTLE].run(
+            lambda: orders.settle_captured(self._runtime.database, self._runtime.gate)
+        )
 
     async def relay(self) -> None:
         """Tell the gate of units given back; pages stop saying "sold out" first."""
         await self._once[contracts.RELAY].run(
             lambda: orders.relay_all(self._runtime.database, self._runtime.gate, self._clear_sold_out)
         )
+
+    async def recover(self) -> None:
+        """Rebuild gates that have lost history."""
+        await self._once[contracts.RECOVER].run(self._recovery.tick)
 
     async def _clear_sold_out(self, slug: str, sku: str) -> None:
         await pages.clear_sold_out(self._runtime.settings, slug, sku)

@@ -10,6 +10,7 @@ import time
 
 from backend.core.ids import new_id
 from backend.core.log import configure_logging, get_logger
+from backend.core.metrics import CLOCK_TICKS, CLOCK_TICKS_MISSED, serve_metrics
 from backend.gate import Gate, GateUnavailable
 from backend.jobs import Enqueuer, Job, contracts, make_broker
 from backend.settings import get_settings
@@ -21,6 +22,7 @@ EVERY_S: dict[Job, int] = {
     contracts.EXPIRE: 1,
     contracts.SETTLE: 1,
     contracts.RELAY: 1,
+    contracts.RECOVER: 1,
     contracts.TRANSITIONS: 1,
     contracts.NOTIFY: 1,
     contracts.PAGE_STATES: 1,
@@ -56,9 +58,13 @@ class Clock:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Tick at each full second until told to stop. A tick that comes late is not made up for."""
+        last = int(time.time()) - 1
         while not stopping.is_set():
             now = time.time()
             await self.tick(int(now))
+            CLOCK_TICKS.inc()
+            CLOCK_TICKS_MISSED.inc(max(0, int(now) - last - 1))
+            last = int(now)
             try:
                 async with asyncio.timeout(max(0.05, int(now) + 1 - time.time())):
                     await stopping.wait()
@@ -69,6 +75,7 @@ class Clock:
 async def main() -> None:
     settings = get_settings()
     configure_logging("clock", settings.log_level)
+    serve_metrics(settings.metrics_listen)
     enqueuer = Enqueuer(make_broker(settings.broker_url))
     gate = Gate.connect(settings.gate_url, timeout_s=settings.gate_timeout_s, name="clock")
     stopping = asyncio.Event()

@@ -4,6 +4,7 @@ from backend.api.access import (
     AnyOperator,
     Auditor,
     Editor,
+    Owner,
     Session,
     SignedInShopper,
     State,
@@ -11,16 +12,19 @@ from backend.api.access import (
     shopper_of,
     shopper_scheme,
 )
-from backend.api.calls import Calls, answered
+from backend.api.calls import AuditCalls, Calls, OwnerCalls, answered
 from backend.api.passing import is_passing
 from backend.api.state import AppState, open_state
 
 __all__ = [
     "AnyOperator",
     "AppState",
+    "AuditCalls",
     "Auditor",
     "Calls",
     "Editor",
+    "Owner",
+    "OwnerCalls",
     "Session",
     "SignedInShopper",
     "State",

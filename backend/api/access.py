@@ -84,6 +84,8 @@ Editor = Annotated[Actor, Depends(_roles(Role.OWNER, Role.OPERATOR))]
 """May change sales. A refusal is recorded."""
 Auditor = Annotated[Actor, Depends(_roles(Role.OWNER, Role.AUDITOR))]
 """May run reconciliations."""
+Owner = Annotated[Actor, Depends(_roles(Role.OWNER))]
+"""May hire and dismiss."""
 
 
 def shopper_of(request: HotRequest, tokens: ShopperTokens) -> bytes:

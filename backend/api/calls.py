@@ -8,7 +8,7 @@ from fastapi import Depends, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.accounts import Actor, Answer, CommandCall, Done, run_command, run_in_steps
-from backend.api.access import Editor, State
+from backend.api.access import Auditor, Editor, Owner, State
 from backend.api.state import AppState
 from backend.core.fields import Strict, given
 from backend.core.http import PROBLEM_MEDIA_TYPE, IdempotencyKey, JsonResponse, etag
@@ -113,3 +113,17 @@ def _call(state: State, actor: Editor, key: IdempotencyKey) -> OperatorCall:
 
 Calls = Annotated[OperatorCall, Depends(_call)]
 """Owners and operators, with a well-formed ``Idempotency-Key``."""
+
+
+def _audit_call(state: State, actor: Auditor, key: IdempotencyKey) -> OperatorCall:
+    return OperatorCall(state, actor, key)
+
+
+def _owner_call(state: State, actor: Owner, key: IdempotencyKey) -> OperatorCall:
+    return OperatorCall(state, actor, key)
+
+
+AuditCalls = Annotated[OperatorCall, Depends(_audit_call)]
+"""The same for owners and auditors."""
+OwnerCalls = Annotated[OperatorCall, Depends(_owner_call)]
+"""The same for owners."""

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from backend.accounts import SHOPPER_TOKEN_LABEL, CodeKey, Hashing, ShopperTokens
+from backend.core.breaker import CircuitState
+from backend.core.metrics import watch_circuit
 from backend.core.shared import SharedAnswers
 from backend.core.signing import derive_key
 from backend.gate import TICKET_KEY_LABEL, Gate, LaneViews, Tickets
@@ -36,8 +38,9 @@ class AppState:
 async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     """Open pools (they connect when first used, so a dependency that is down does not keep us from starting)."""
     database = Database(make_engine(settings, role="api"))
+    watch_circuit("ledger", lambda: database.circuit is not CircuitState.CLOSED)
     gate = Gate.connect(settings.gate_url, timeout_s=settings.gate_timeout_s, name="api")
-    broker = make_broker(settings.broker_url)
+    enqueuer = Enqueuer(make_broker(settings.broker_url))
     key = derive_key(settings.secret_key, SHOPPER_TOKEN_LABEL)
     try:
         yield AppState(
@@ -45,7 +48,7 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             database=database,
             gate=gate,
             views=LaneViews(gate),
-            enqueue=Enqueuer(broker),
+            enqueue=enqueuer,
             hashing=Hashing(),
             shopper_token_key=key,
             shopper_tokens=ShopperTokens(key),
@@ -54,6 +57,6 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             tickets=Tickets(derive_key(settings.secret_key, TICKET_KEY_LABEL)),
         )
     finally:
-        broker.close()
+        enqueuer.close()
         await gate.close()
         await database.close()

@@ -10,17 +10,29 @@ from backend.gate.journal import JournalBroken, JournalEntry, verify_chain
 from backend.gate.keys import FIRST_LANE, LaneId, LaneKeys
 from backend.gate.links import Link, is_genuine, issue_link, issue_link_bytes, parse_link
 from backend.gate.outcomes import GateAnswer, JournalKind, Outcome
+from backend.gate.rebuilding import (
+    REBUILT,
+    REFILL,
+    REFILL_MAX,
+    Claim,
+    Rebuild,
+    Surviving,
+    rebuild_under_way,
+    surviving_entries,
+)
 from backend.gate.tickets import TICKET_KEY_LABEL, Ticket, Tickets
 from backend.gate.values import (
     Applied,
     Attempt,
     Batch,
     Decision,
+    Durability,
     EntryId,
     LaneConfig,
     LaneEntry,
     LaneReading,
     Release,
+    Retake,
     Throttle,
 )
 from backend.gate.views import LaneView, LaneViews
@@ -29,13 +41,18 @@ from backend.gate.wire import GateUnavailable
 __all__ = [
     "BATCH_MAX",
     "FIRST_LANE",
+    "REBUILT",
+    "REFILL",
+    "REFILL_MAX",
     "RELEASES_MAX",
     "TICKET_KEY_LABEL",
     "Admission",
     "Applied",
     "Attempt",
     "Batch",
+    "Claim",
     "Decision",
+    "Durability",
     "EntryId",
     "Gate",
     "GateAnswer",
@@ -54,7 +71,10 @@ __all__ = [
     "Link",
     "Outcome",
     "Overloaded",
+    "Rebuild",
     "Release",
+    "Retake",
+    "Surviving",
     "Throttle",
     "Ticket",
     "Tickets",
@@ -62,7 +82,9 @@ __all__ = [
     "issue_link",
     "issue_link_bytes",
     "parse_link",
+    "rebuild_under_way",
     "reservation_bytes",
     "reservation_id",
+    "surviving_entries",
     "verify_chain",
 ]

@@ -2,6 +2,9 @@
 
 An idle lane adds no delay: the first attempt is sent at once. Under load a call carries up to ``BATCH_MAX``
 attempts, so the cost of a round trip is shared by all of them.
+
+A lane whose durability is ``acknowledged`` says so in its answer to each batch, so a change of the setting holds from
+the very batch that met it. What holds units is then told only when the store has it safe; not in time is "unknown".
 """
 
 import asyncio
@@ -10,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from backend.core.log import get_logger
+from backend.core.metrics import GATE_BATCH_ATTEMPTS, GATE_CALL_SECONDS, GATE_UNANSWERED
 from backend.gate.gate import BATCH_MAX, Gate
 from backend.gate.keys import LaneId
 from backend.gate.outcomes import Outcome
@@ -40,6 +44,8 @@ class LaneAdmission:
         self._gate = gate
         self._lane_id = lane_id
         self._waiting: deque[tuple[Attempt, Answered]] = deque()
+        self._unsafe = 0
+        self._safekeeping: set[asyncio.Task[None]] = set()
         self._sender: asyncio.Task[None] | None = None
         self._forged = 0
         self._forged_timer: asyncio.TimerHandle | None = None
@@ -50,7 +56,7 @@ class LaneAdmission:
 
     def decide(self, attempt: Attempt, answered: Answered) -> None:
         """Have an attempt decided; ``answered`` gets the decision, or why there is none. Raises ``Overloaded``."""
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._waiting) + self._unsafe >= WAITING_MAX:
             raise Overloaded
         self._waiting.append((attempt, answered))
         if self._sender is None:
@@ -89,7 +95,7 @@ class LaneAdmission:
                 count = min(len(self._waiting), BATCH_MAX)
                 batch = [self._waiting.popleft() for _ in range(count)]
                 try:
-                    decisions = await self._ask([attempt for attempt, _ in batch])
+                    decisions, acknowledge = await self._ask([attempt for attempt, _ in batch])
                 except GateUnavailable as error:
                     self._fail(batch, str(error))
                     return
@@ -98,36 +104,85 @@ class LaneAdmission:
                     # but nobody may be left waiting for it for ever.
                     self._fail(batch, f"{type(error).__name__}: {error}")
                     raise
-                for (_, answered), decision in zip(batch, decisions, strict=True):
-                    answered(decision)
+                told = self._keep_back(batch, decisions) if acknowledge else decisions
+                for (_, answered), decision in zip(batch, told, strict=True):
+                    if decision is not None:
+                        answered(decision)
         finally:
             self._sender = None
+
+    def _keep_back(self, batch: list[tuple[Attempt, Answered]], decisions: list[Decision]) -> list[Decision | None]:
+        """The refusals, which promise nothing; what holds units is kept back until it is safe.
+
+        The next batch does not wait for that: its acknowledgement joins those of others.
+        """
+        held = [
+            (attempt, answered, decision)
+            for (attempt, answered), decision in zip(batch, decisions, strict=True)
+            if decision.entry_id is not None
+        ]
+        if held:
+            task = asyncio.create_task(self._make_safe(held))
+            self._safekeeping.add(task)
+            task.add_done_callback(self._safekeeping.discard)
+        return [one if one.entry_id is None else None for one in decisions]
+
+    async def _make_safe(self, held: list[tuple[Attempt, Answered, Decision]]) -> None:
+        self._unsafe += len(held)
+        unknown: list[tuple[Attempt, Answered]] = []
+        reason = "a reservation is gone: the store lost it"
+        try:
+            claims = [(attempt.reservation, decision.entry_id) for attempt, _, decision in held if decision.entry_id]
+            safe = await self._gate.acknowledge(self._lane_id, claims)
+            for (attempt, answered, decision), kept in zip(held, safe, strict=True):
+                if kept:
+                    answered(decision)
+                else:
+                    unknown.append((attempt, answered))
+        except GateUnavailable as error:
+            # Reserved or not: the same key finds its ticket later.
+            unknown, reason = [(attempt, answered) for attempt, answered, _ in held], str(error)
+        except BaseException as error:
+            self._answer_unknown(
+                [(attempt, answered) for attempt, answered, _ in held], f"{type(error).__name__}: {error}"
+            )
+            raise
+        finally:
+            self._unsafe -= len(held)
+        if unknown:
+            self._answer_unknown(unknown, reason)
 
     def _fail(self, batch: list[tuple[Attempt, Answered]], reason: str) -> None:
         # Whoever waits behind would only wait for the same time-out again.
         batch += self._waiting
         self._waiting.clear()
+        self._answer_unknown(batch, reason)
+
+    def _answer_unknown(self, batch: list[tuple[Attempt, Answered]], reason: str) -> None:
         error = GateUnavailable(reason)
         now_s = time.monotonic()
         if now_s - self._complained_s >= COMPLAIN_EVERY_S:
             self._complained_s = now_s
             log.warning("gate.unavailable", item_id=str(self._lane_id.item_id), attempts=len(batch), error=reason)
+        GATE_UNANSWERED.inc(len(batch))
         for _, answered in batch:
             answered(error)
 
-    async def _ask(self, attempts: list[Attempt]) -> list[Decision]:
+    async def _ask(self, attempts: list[Attempt]) -> tuple[list[Decision], bool]:
+        """The decisions, and whether reservations must be safe before they are told."""
         reply = await self._call(attempts)
         stale = [at for at, one in enumerate(reply.decisions) if one.outcome is Outcome.STALE_GENERATION]
         if not stale:
-            return reply.decisions
+            return reply.decisions, reply.acknowledge
         # A rebuilt gate: ``_call`` has learned its generation; ask once more for those it refused.
         again = await self._call([attempts[at] for at in stale])
         for at, decision in zip(stale, again.decisions, strict=True):
             reply.decisions[at] = decision
-        return reply.decisions
+        return reply.decisions, reply.acknowledge or again.acknowledge
 
     async def _call(self, attempts: list[Attempt]) -> Batch:
         forged, self._forged = self._forged, 0
+        asked_at_s = time.monotonic()
         try:
             reply = await self._gate.admit(
                 self._lane_id,
@@ -139,6 +194,8 @@ class LaneAdmission:
         except GateUnavailable:
             self._forged += forged  # told with the next one
             raise
+        GATE_CALL_SECONDS.observe(time.monotonic() - asked_at_s)
+        GATE_BATCH_ATTEMPTS.observe(len(attempts))
         self.remember(reply)
         return reply
 

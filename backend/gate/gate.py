@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
+from backend.gate.fitness import faults_of
 from backend.gate.journal import JournalEntry, read_entry
 from backend.gate.keys import DIRECTORY, SLOT_PREFIX, LaneId, keys_of
 from backend.gate.outcomes import GateAnswer, Outcome
@@ -14,11 +15,13 @@ from backend.gate.values import (
     Attempt,
     Batch,
     Decision,
+    Durability,
     EntryId,
     LaneConfig,
     LaneEntry,
     LaneReading,
     Release,
+    Retake,
 )
 
 BATCH_MAX = 256
@@ -57,6 +60,7 @@ def config_fields(config: LaneConfig) -> list[Any]:
         *("backlog_max", config.backlog_max),
         *("link_epoch", config.link_epoch),
         *("link_ttl_s", config.link_ttl_s),
+        *("durability", config.durability.value),
         *("epochs", ",".join(f"{epoch}:{till or 0}" for epoch, till in sorted(config.accepted_epochs.items()))),
     ]
     for epoch, secret in config.secrets.items():
@@ -83,7 +87,17 @@ class Gate:
         keys = keys_of(lane_id)
         reply = await self.store.run(
             "load",
-            (keys.config, keys.lane, keys.claims, keys.shoppers, keys.causes, keys.journal, keys.applied, keys.counts),
+            (
+                keys.config,
+                keys.lane,
+                keys.claims,
+                keys.shoppers,
+                keys.causes,
+                keys.journal,
+                keys.applied,
+                keys.counts,
+                keys.rebuild,
+            ),
             (generation, nonce, units, *config_fields(config)),
         )
         return _applied(reply)
@@ -132,8 +146,23 @@ class Gate:
             EntryId(int(reply[0]), int(reply[1])),
             now_ms,
             applied,
-            [_decision(reply[at], reply[at + 1], reply[at + 2], now_ms, applied) for at in range(4, len(reply), 3)],
+            [_decision(reply[at], reply[at + 1], reply[at + 2], now_ms, applied) for at in range(5, len(reply), 3)],
+            # A lane that does not say, or says something newer than this code, gets the stronger promise.
+            acknowledge=reply[4] != Durability.EVERYSEC,
         )
+
+    async def acknowledge(self, lane_id: LaneId, held: Sequence[tuple[bytes, EntryId]]) -> list[bool]:
+        """Which of these reservations (16 bytes, and their journal entries) the store still has, now safe.
+
+        At most ``BATCH_MAX``. Raises ``GateUnavailable`` when the store does not say so in time.
+        """
+        assert 0 < len(held) <= BATCH_MAX, len(held)
+        keys = keys_of(lane_id)
+        args: list[Any] = []
+        for reservation, entry_id in held:
+            args += (reservation.hex(), str(entry_id))
+        answers = await self.store.acknowledge("acknowledge", (keys.lane, keys.claims), args)
+        return [answer == GateAnswer.DONE for answer in answers]
 
     async def release(self, lane_id: LaneId, releases: Sequence[Release], *, generation: int) -> list[Applied]:
         """Give units back, each at most once by its cause. At most ``RELEASES_MAX``."""
@@ -149,6 +178,34 @@ class Gate:
             Applied(GateAnswer(reply[at]), _entry_or_none(reply[at + 1]), _int_or_none(reply[at + 2]))
             for at in range(0, len(reply), 3)
         ]
+
+    async def retake(self, lane_id: LaneId, retake: Retake, *, generation: int) -> Applied:
+        """Take units for a late payment: ``ENDED``, ``LIMIT_REACHED`` and ``NOT_ENOUGH`` are refusals, which change
+        nothing; ``PAUSED``, ``NOT_LOADED`` and ``STALE_GENERATION`` leave it open."""
+        keys = keys_of(lane_id)
+        reply = await self.store.run(
+            "retake",
+            (keys.config, keys.lane, keys.claims, keys.shoppers, keys.causes, keys.journal),
+            (
+                generation,
+                retake.reservation_id.hex,
+                retake.shopper_id.hex,
+                retake.quantity,
+                retake.old_reservation_id.hex,
+                str(retake.old_entry_id),
+                retake.release_cause.hex if retake.release_cause else "",
+            ),
+        )
+        return Applied(GateAnswer(reply[0]), _entry_or_none(reply[1]), _int_or_none(reply[2]))
+
+    async def live_claim(self, lane_id: LaneId, reservation_id: UUID) -> tuple[EntryId, int] | None:
+        """The journal entry and the units that a reservation's live claim holds, None when it has none."""
+        async with unavailable_on_error():
+            row = await self.store.client.hget(keys_of(lane_id).claims, reservation_id.hex)
+        fields = row.split(" ") if row else []
+        if len(fields) != 6 or fields[5] != "live":
+            return None
+        return EntryId(int(fields[0]), int(fields[1])), int(fields[2])
 
     async def adjust(self, lane_id: LaneId, *, cause: UUID, units: int, generation: int) -> Applied:
         """Raise the allotment by ``units``, or lower it when negative: ``NOT_ENOUGH`` below the available ones."""
@@ -272,7 +329,10 @@ class Gate:
         async with unavailable_on_error():
             await self.store.client.hdel(DIRECTORY, entry.item_id.hex)
             for lane in range(entry.lanes):
-                await self.store.client.unlink(*keys_of(LaneId(entry.item_id, lane)).all())
+                keys = keys_of(LaneId(entry.item_id, lane))
+                newest = int(await self.store.client.hget(keys.lane, "generation") or 1)
+                aside = [keys.before(generation) for generation in range(2, newest + 1)]
+                await self.store.client.unlink(*keys.all(), *aside)
 
     async def take_slots(self, names: Sequence[str], owner: str, *, ttl_ms: int) -> list[bool]:
         """Which of these ticks of the clock are the caller's: one ``SET NX`` each."""
@@ -289,18 +349,7 @@ class Gate:
 
     async def fitness(self) -> list[str]:
         """Why this store must not carry a sale; empty when it may."""
-        async with unavailable_on_error():
-            info = await self.store.client.info("everything")
-        faults = []
-        if not info.get("aof_enabled"):
-            faults.append("append-only file is off: set `appendonly yes`")
-        if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
-            faults.append(f"policy {info.get('maxmemory_policy')} would evict stock: set `noeviction`")
-        if info.get("aof_last_write_status", "ok") != "ok":
-            faults.append("the append-only file cannot be written: is the disk full?")
-        if info.get("role") == "slave":
-            faults.append("this is a replica: point STAMPEDE_GATE_URL at the primary")
-        return faults
+        return await faults_of(self.store)
 
 
 def _applied(reply: Sequence[str]) -> Applied:

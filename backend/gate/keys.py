@@ -13,6 +13,9 @@ name                   type    meaning                                          
                                live, and the last try that reached the bucket (0: none)
 ``{i:l}:causes``       hash    cause of a release or an adjustment → ``generation-seq``            retention
 ``{i:l}:journal``      stream  every change of units, id ``generation-seq``                        retention
+``{i:l}:before:…``     stream  the journal that the rebuild of this generation ended               retention
+``{i:l}:rebuild``      hash    generation and nonce of a rebuild under way, and the units that     its end
+                               the claims written so far hold
 ``{i:l}:applied``      string  ``generation-seq`` of the last entry committed to the ledger        retention
 ``{i:l}:counts``       hash    outcomes so far, and the second they were last flushed              retention
 ``{i:l}:series``       stream  outcomes so far, once a second with traffic                         last 7,200
@@ -90,8 +93,16 @@ class LaneKeys:
     def series(self) -> str:
         return self._key("series")
 
+    @cached_property
+    def rebuild(self) -> str:
+        return self._key("rebuild")
+
+    def before(self, generation: int) -> str:
+        """The journal that was put aside when ``generation`` began, for the auditor."""
+        return self._key(f"before:{generation}")
+
     def all(self) -> tuple[str, ...]:
-        """Every key of the lane, for retention and tests."""
+        """Every key of the lane but the journals put aside, for retention and tests."""
         return (
             self.config,
             self.lane,
@@ -102,6 +113,7 @@ class LaneKeys:
             self.applied,
             self.counts,
             self.series,
+            self.rebuild,
         )
 
 

@@ -40,7 +40,11 @@ class GateAnswer(StrEnum):
     NOT_HELD = "NOT_HELD"
     """No live claim holds that journal entry."""
     NOT_ENOUGH = "NOT_ENOUGH"
-    """A reduction below what is available, or a release above the allotment."""
+    """A reduction or a retake beyond what is available, or a release above the allotment."""
+    PAUSED = "PAUSED"
+    """A fault stops the lane: nothing is decided until somebody has dealt with it."""
+    ENDED = "ENDED"
+    LIMIT_REACHED = "LIMIT_REACHED"
     CONFLICT = "CONFLICT"
     """This generation was loaded with another nonce."""
 
@@ -51,4 +55,5 @@ class JournalKind(StrEnum):
     LOAD = "load"
     RESERVE = "reserve"
     RELEASE = "release"
+    RETAKE = "retake"
     ADJUST = "adjust"

@@ -1,22 +1,23 @@
 """The gate's way to Redis or Valkey: no re-sending, explicit time-outs, one exception for all that fails.
 
-Scripts go over one shared ``Wire``; plain commands, and reads that block, over redis-py's pool.
+The address says which topology it is; everything above this module is the same on all three. Scripts, plain commands,
+acknowledgements and reads that block go over connections of their own, so that none waits behind another's answer.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from backend.core.store_address import StoreAddress, StoreTopology
+from backend.gate.acknowledging import Acknowledger
+from backend.gate.cluster import ClusterWire, SlotMap
+from backend.gate.plain import Door, PlainCommands
+from backend.gate.reading import BlockingReads
 from backend.gate.scripts import SCRIPTS
-from backend.gate.wire import GateUnavailable, UnknownScript, Wire
-
-POOL_SIZE = 64
-"""The blocking pool waits for a free connection; the default one raises at its 101st."""
+from backend.gate.sentinel import PrimaryFinder
+from backend.gate.wire import Endpoint, GateUnavailable, PrimaryWire, UnknownScript, Wire
 
 
 @asynccontextmanager
@@ -30,46 +31,63 @@ async def unavailable_on_error() -> AsyncIterator[None]:
 
 
 class Store:
-    """The scripts, and a pool of connections for everything else.
-
-    redis-py re-sends commands by itself by default (10 times): a lost answer would become a second try that
-    nobody asked for, so that is off here.
-    """
+    """The scripts, plain commands, and what waits: for a stream to grow, for a write to be safe."""
 
     def __init__(self, url: str, *, timeout_s: float, name: str) -> None:
+        """``url`` as in ``backend.core.store_address``; connects when first used."""
         self.timeout_s = timeout_s
-        self._wire = Wire(url, timeout_s=timeout_s, name=name)
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=POOL_SIZE,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-            client_name=f"stampede-{name}",
-            protocol=2,
-        )
-        # Untyped: redis-py's annotations say bytes | str of what decode_responses makes str.
-        self.client: Any = Redis(connection_pool=self._pool)
+        self.address = StoreAddress.parse(url)
+        self._name = name
+        self._slots: SlotMap | None = None
+        if self.address.topology is StoreTopology.CLUSTER:
+            self._slots = SlotMap(self.address, timeout_s=timeout_s, name=name)
+        self._scripts = self._new_door()
+        self._plain = self._new_door()
+        # Untyped: redis-py's annotations say bytes | str of what is always str here.
+        self.client: Any = PlainCommands(self._plain)
+        self._acknowledging = self._new_door()
+        self._acknowledger = Acknowledger(self._acknowledging, self.address, timeout_s=timeout_s)
+        self._reads = BlockingReads(self._new_door, one_slot_each=self._slots is not None)
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script by its hash, sending its text when the server does not know it (restart, failover)."""
         script = SCRIPTS[name]
         assert len(keys) == script.keys, (name, keys)
         try:
-            return await self._wire.call("EVALSHA", script.sha, len(keys), *keys, *args)
+            return await self._scripts.call("EVALSHA", script.sha, len(keys), *keys, *args)
         except UnknownScript:
             # Nothing was carried out: NOSCRIPT is answered before the script starts.
-            return await self._wire.call("EVAL", script.source, len(keys), *keys, *args)
+            return await self._scripts.call("EVAL", script.source, len(keys), *keys, *args)
 
-    async def blocking_read(self, streams: dict[str, str], *, block_ms: int) -> list[Any]:
-        """``XREAD BLOCK``, for at most half of the socket's time-out."""
-        async with unavailable_on_error():
-            reply = await self.client.xread(streams, count=1, block=min(block_ms, int(self.timeout_s * 500)))
-        return list(reply or [])
+    async def acknowledge(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script that writes, and answer once that write, and so every earlier one, is safe.
+
+        Safe: on the disk of a standalone server, with ``acks`` replicas else. Raises ``GateUnavailable`` when that
+        is not so in time.
+        """
+        return await self._acknowledger.run(SCRIPTS[name], keys, args)
+
+    async def blocking_read(self, streams: Mapping[str, str], *, block_ms: int) -> list[Any]:
+        """``XREAD BLOCK``, for at most half of the time-out."""
+        return await self._reads.read(streams, block_ms=min(block_ms, int(self.timeout_s * 500)))
+
+    async def everywhere(self, *command: Any) -> list[Any]:
+        """The replies of every primary to one command."""
+        return await self._plain.everywhere(*command)
 
     async def close(self) -> None:
-        await self._wire.close()
-        await self.client.aclose()
-        await self._pool.disconnect()
+        await self._acknowledger.close()
+        await self._reads.close()
+        for door in (self._scripts, self._plain, self._acknowledging):
+            await door.close()
+        if self._slots is not None:
+            await self._slots.close()
+
+    def _new_door(self) -> Door:
+        address, timeout_s, name = self.address, self.timeout_s, self._name
+        if self._slots is not None:
+            return ClusterWire(self._slots, address, timeout_s=timeout_s, name=name)
+        if address.topology is StoreTopology.SENTINEL:
+            return PrimaryWire(PrimaryFinder(address, timeout_s=timeout_s, name=name).dial, timeout_s=timeout_s)
+        server = Endpoint.of(address, address.hosts[0], name=name, database=address.database)
+        return Wire(server, timeout_s=timeout_s)

@@ -5,6 +5,7 @@ Those made for each attempt are tuples or plain dataclasses: a frozen dataclass 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,6 +21,15 @@ class Throttle:
     burst: int
     wait_budget_ms: int
     repeat_window_ms: int
+
+
+class Durability(StrEnum):
+    """What a 202 promises."""
+
+    EVERYSEC = "everysec"
+    """The store has it; a crash may lose the last second, a failover a moment."""
+    ACKNOWLEDGED = "acknowledged"
+    """The disk of a standalone store has it, or a replica: it outlives the server that took it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class LaneConfig:
     accepted_epochs: Mapping[int, int | None] = field(default_factory=dict)
     """epoch → ms until which it is accepted, None without end."""
     secrets: Mapping[int, bytes] = field(default_factory=dict)
+    durability: Durability = Durability.EVERYSEC
 
 
 class EntryId(NamedTuple):
@@ -114,6 +125,8 @@ class Batch:
     now_ms: int
     applied: EntryId | None
     decisions: list[Decision]
+    acknowledge: bool = False
+    """Whether reservations must be made safe (``Gate.acknowledge``) before anybody hears of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +138,19 @@ class Release:
     entry_id: EntryId
     forfeit: bool = False
     """Lower the shopper's count, but give no unit back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retake:
+    """Units that a payment takes after its hold has ended; once by ``reservation_id``, the payment's own id."""
+
+    reservation_id: UUID
+    shopper_id: UUID
+    quantity: int
+    old_reservation_id: UUID
+    old_entry_id: EntryId
+    release_cause: UUID | None
+    """The outbox row that gives the ended hold back, while the gate may not have heard of it: applied first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ next tick and loses nothing; a repeated one finds nothing left to do. Nothing on
 """
 
 from backend.jobs import contracts
-from backend.jobs.broker import make_broker
+from backend.jobs.broker import JobBroker, make_broker
 from backend.jobs.contracts import ALL, Job, Queue
 from backend.jobs.enqueue import Enqueue, Enqueuer
 
-__all__ = ["ALL", "Enqueue", "Enqueuer", "Job", "Queue", "contracts", "make_broker"]
+__all__ = ["ALL", "Enqueue", "Enqueuer", "Job", "JobBroker", "Queue", "contracts", "make_broker"]

@@ -34,6 +34,8 @@ SETTLE = Job("orders.settle", Queue.RELEASE, time_limit_ms=30_000)
 """Settle payments whose process died between capturing and settling."""
 RELAY = Job("gate.relay", Queue.RELEASE, time_limit_ms=30_000)
 """Tell the gate of units given back."""
+RECOVER = Job("orders.recover", Queue.CONTROL, time_limit_ms=120_000, max_age_ms=3_000)
+"""Find gates that have lost history and rebuild them; of a large sale that takes a while."""
 TRANSITIONS = Job("sales.transitions", Queue.CONTROL, time_limit_ms=60_000)
 """Preload, rotate and publish what is due."""
 CONFIGURE = Job("gate.configure", Queue.CONTROL, time_limit_ms=30_000)
@@ -49,4 +51,4 @@ PUBLISH = Job("pages.publish", Queue.PAGES, time_limit_ms=60_000, max_retries=3,
 NOTIFY = Job("notifications.deliver", Queue.NOTIFY, time_limit_ms=120_000)
 """Send what is due; slow servers get two minutes for a batch."""
 
-ALL = (DRAIN, EXPIRE, SETTLE, RELAY, TRANSITIONS, CONFIGURE, CLOCKS, AUDIT, PAGE_STATES, PUBLISH, NOTIFY)
+ALL = (DRAIN, EXPIRE, SETTLE, RELAY, RECOVER, TRANSITIONS, CONFIGURE, CLOCKS, AUDIT, PAGE_STATES, PUBLISH, NOTIFY)

@@ -8,7 +8,10 @@ from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
 from backend.core.log import get_logger
+from backend.core.metrics import NUDGES
+from backend.jobs.broker import JobBroker
 from backend.jobs.contracts import Job
+from backend.jobs.sender import Sender
 
 log = get_logger()
 
@@ -19,25 +22,27 @@ ENQUEUE_TIMEOUT_S = 4.0
 
 
 class Enqueuer:
-    """Sends jobs by name. The broker's client blocks, so each call goes through a thread (about 150 µs)."""
+    """Sends jobs by name, from a thread of its own."""
 
-    def __init__(self, broker: dramatiq.Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: JobBroker) -> None:
+        self._sender = Sender(broker)
 
     async def __call__(self, job: Job, *args: str | int) -> bool:
         """Nudge a worker. A broker that is down costs a delay until the clock's next tick, so that is logged,
         and answered with False, instead of raised."""
-        try:
-            async with asyncio.timeout(ENQUEUE_TIMEOUT_S):
-                await asyncio.to_thread(self.send, job, *args)
-        except (BrokerError, RedisError, OSError, TimeoutError) as error:
-            log.warning("job.not_enqueued", job=job.name, error=type(error).__name__)
-            return False
-        return True
-
-    def send(self, job: Job, *args: str | int) -> None:
-        """The blocking call, for callers without an event loop."""
         message: dramatiq.Message[None] = dramatiq.Message(
             queue_name=job.queue.value, actor_name=job.name, args=args, kwargs={}, options={}
         )
-        self._broker.enqueue(message)
+        try:
+            async with asyncio.timeout(ENQUEUE_TIMEOUT_S):
+                await asyncio.wrap_future(self._sender.submit(message))
+        except (BrokerError, RedisError, OSError, TimeoutError) as error:
+            log.warning("job.not_enqueued", job=job.name, error=type(error).__name__)
+            NUDGES.labels(job.name, "refused").inc()
+            return False
+        NUDGES.labels(job.name, "taken").inc()
+        return True
+
+    def close(self) -> None:
+        """Close the broker's connection; returns within a second, whatever state the broker is in."""
+        self._sender.close()

@@ -1,14 +1,15 @@
-"""SKUs, sales, their items, link secrets and published pages."""
+"""SKUs, sales, their items and link secrets."""
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from backend.core.ids import new_id
-from backend.models.base import BigInt, choice, maybe_time, now_column, time_column
+from backend.models.base import BigInt, Json, choice, maybe_time, now_column, time_column
 
 
 class SaleStage(StrEnum):
@@ -57,6 +58,14 @@ class Durability(StrEnum):
     """A disk (standalone), or a replica's memory (Sentinel, Cluster)."""
 
 
+class Language(StrEnum):
+    """What a page is written in until its reader chooses another; each has a catalogue in the renderer."""
+
+    ENGLISH = "en"
+    GERMAN = "de"
+    ARABIC = "ar"
+
+
 class Sku(SQLModel, table=True):
     __tablename__ = "skus"
     __table_args__ = (
@@ -71,6 +80,11 @@ class Sku(SQLModel, table=True):
     description: str = Field(default="", max_length=10_000)
     usual_price_minor: int | None = Field(default=None, sa_type=BigInt)
     currency: str | None = Field(default=None, max_length=3)
+    options: list[dict[str, Any]] = Field(
+        default_factory=list, sa_type=Json, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
+    )
+    """What tells it from its sisters, in order of choice: ``[{"name": "Colour", "value": "Navy"}, …]``. A list,
+    because JSONB keeps no order of keys."""
     created_at: datetime = now_column()
 
 
@@ -86,6 +100,7 @@ class Sale(SQLModel, table=True):
         CheckConstraint("link_ttl_s >= 1 AND link_overlap_s >= 0", name="link"),
         CheckConstraint("hold_s >= 1", name="hold"),
         Index("ix_sales_merchant_id_opens_at", "merchant_id", "opens_at"),
+        Index("ix_sales_page_wanted", "page_wanted_at", postgresql_where=text("page_wanted_at IS NOT NULL")),
         Index("ix_sales_unreconciled", "opens_at", postgresql_where=text("stage IN ('scheduled', 'cancelled')")),
     )
 
@@ -93,6 +108,13 @@ class Sale(SQLModel, table=True):
     merchant_id: UUID = Field(foreign_key="merchants.id")
     slug: str = Field(max_length=63, unique=True)
     title: str = Field(max_length=200)
+    description: str = Field(default="", max_length=10_000, sa_column_kwargs={"server_default": text("''")})
+    """Markdown, shown on the page."""
+    language: Language = Field(
+        default=Language.ENGLISH,
+        sa_type=choice(Language, "language"),
+        sa_column_kwargs={"server_default": text("'en'")},
+    )
     stage: SaleStage = Field(default=SaleStage.DRAFT, sa_type=choice(SaleStage, "stage"))
 
     opens_at: datetime = time_column()
@@ -112,6 +134,8 @@ class Sale(SQLModel, table=True):
 
     payment_required: bool = False
     hold_s: int = 900
+    delivery_required: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    """Whether the page asks for an address. Nobody is refused for want of one: the gate knows none."""
 
     recovery: RecoveryPolicy = Field(
         default=RecoveryPolicy.AUTOMATIC,
@@ -142,6 +166,9 @@ class Sale(SQLModel, table=True):
     """Journal and claims are kept for 24 h from then on."""
     fault: Fault | None = Field(default=None, sa_type=choice(Fault, "fault"), nullable=True)
     published_version: int | None = None
+    page_wanted_at: datetime | None = maybe_time()
+    """Something that the page shows has changed since; None when what is published is the latest word."""
+    page_wanted_by: UUID | None = Field(default=None, foreign_key="operators.id")
     created_at: datetime = now_column()
 
 
@@ -198,13 +225,3 @@ class LinkSecret(SQLModel, table=True):
     created_at: datetime = now_column()
     retires_at: datetime | None = maybe_time()
     """From then on the gate answers ``LINK_REVOKED`` to new attempts; None for the current epoch."""
-
-
-class PageVersion(SQLModel, table=True):
-    __tablename__ = "page_versions"
-
-    sale_id: UUID = Field(foreign_key="sales.id", primary_key=True)
-    version: int = Field(primary_key=True)
-    digest: str = Field(max_length=64)
-    published_by: UUID | None = Field(default=None, foreign_key="operators.id")
-    published_at: datetime = now_column()

@@ -10,13 +10,14 @@ gate that lost its tail and wrote new entries over it is found by the digest. At
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.log import get_logger
+from backend.core.metrics import DRAIN_BATCH_SECONDS, DRAIN_ENTRIES
 from backend.gate import (
     EntryId,
     Gate,
@@ -31,8 +32,10 @@ from backend.gate import (
 from backend.models import Database, Fault
 from backend.orders import repository, repository_drain
 from backend.orders.faults import latch, record_fault
-from backend.orders.plan import Unappliable, plan_batch, reservation_ids
+from backend.orders.plan import ItemFacts, Unappliable, payment_ids, plan_batch, reservation_ids
+from backend.orders.poison import Sieve, Sifted, is_poison, reason_of
 from backend.orders.repository import Cursor
+from backend.orders.repository_settlement import lock_late_payments
 
 log = get_logger()
 
@@ -125,18 +128,32 @@ class Drain:
 
     async def drain_lane(self, lane_id: LaneId) -> Drained:
         """One batch of one lane: read, decide, write, commit, publish. Raises ``GateUnavailable``."""
+        began_at_s = time.monotonic()
         try:
             async with self._database.transaction() as session:
                 drained, generation = await self._apply(session, lane_id)
         except (DBAPIError, Unappliable) as error:
-            if not _is_poison(error):
+            if not is_poison(error):
                 raise
-            drained, generation = await self._poisoned(lane_id, error)
+            drained, generation = await self._apply_around(lane_id)
+        if drained.applied:
+            DRAIN_BATCH_SECONDS.observe(time.monotonic() - began_at_s)
+            DRAIN_ENTRIES.inc(drained.applied)
         if drained.fault is not None:
             await latch(self._gate, lane_id, drained.fault, generation=generation)
         if drained.cursor is not None and drained.cursor.seq >= 0:
             await self._gate.publish_applied(lane_id, drained.cursor)
         return drained
+
+    async def _apply_around(self, lane_id: LaneId) -> tuple[Drained, int]:
+        """The batch once more, by parts: what cannot be applied is put aside, or stops the sale."""
+        try:
+            async with self._database.transaction() as session:
+                return await self._apply(session, lane_id, by_parts=True)
+        except (DBAPIError, Unappliable) as error:
+            if not is_poison(error):
+                raise
+            return await self._poisoned(lane_id, error)
 
     async def _poisoned(self, lane_id: LaneId, error: Exception) -> tuple[Drained, int]:
         """Nothing of the batch was committed: stop the sale and say what could not be applied."""
@@ -148,11 +165,11 @@ class Drain:
                 sale_id=cursor.sale_id,
                 item_id=lane_id.item_id,
                 fault=Fault.POISON,
-                detail={"after": str(cursor.start), "error": str(getattr(error, "orig", error))[:500]},
+                detail={"after": str(cursor.start), "error": reason_of(error)},
             )
         return Drained(fault=Fault.POISON), cursor.generation
 
-    async def _apply(self, session: AsyncSession, lane_id: LaneId) -> tuple[Drained, int]:
+    async def _apply(self, session: AsyncSession, lane_id: LaneId, *, by_parts: bool = False) -> tuple[Drained, int]:
         cursor = await repository.lock_cursor(session, lane_id)
         if cursor is None:
             return Drained(), 0
@@ -174,20 +191,35 @@ class Drain:
                 detail={"error": str(error)},
             )
             return Drained(fault=broken), cursor.generation
+        position = None if cursor.seq is None else cursor.start
         if not entries:
-            position = None if cursor.seq is None else cursor.start
             return Drained(cursor=position), cursor.generation
 
-        known = await repository_drain.known_reservations(session, reservation_ids(entries))
-        plan = plan_batch(entries, facts, known)
-        await repository_drain.write_plan(session, plan, facts, lane_id)
-        await repository_drain.move_cursor(session, lane_id, entries[-1])
-        fault = plan.fault or await self._check_equation(session, lane_id, entries[-1])
+        if by_parts:
+            sieve = Sieve(session, self._gate, lane_id, facts)
+            sifted = await sieve.sift(entries, lambda part: self._write(session, lane_id, part))
+        else:
+            sifted = Sifted(len(entries), await _write_batch(session, lane_id, entries, facts))
+        stopped_at = entries[sifted.done].entry_id if sifted.error else None
+        entries = entries[: sifted.done]
+        fault = sifted.fault
+        if entries:
+            position = entries[-1].entry_id
+            await repository_drain.move_cursor(session, lane_id, entries[-1])
+            fault = fault or await self._check_equation(session, lane_id, entries[-1])
+        detail = {"entry": str(position), "left": entries[-1].left if entries else None}
+        if stopped_at is not None and fault is None:
+            fault, detail = Fault.POISON, {"entry": str(stopped_at), "error": sifted.error}
         if fault is not None:
-            detail = {"entry": str(entries[-1].entry_id), "left": entries[-1].left}
             await record_fault(session, sale_id=cursor.sale_id, item_id=lane_id.item_id, fault=fault, detail=detail)
-        more = len(rows) > BATCH_MAX
-        return Drained(entries[-1].entry_id, len(entries), more, fault), cursor.generation
+        more = len(rows) > BATCH_MAX and stopped_at is None
+        return Drained(position, len(entries), more, fault), cursor.generation
+
+    async def _write(self, session: AsyncSession, lane_id: LaneId, entries: Sequence[JournalEntry]) -> Fault | None:
+        """A part of a batch: the parts before it have moved the item's counters."""
+        locked = await repository.lock_item(session, lane_id.item_id)
+        assert locked is not None, lane_id
+        return await _write_batch(session, lane_id, entries, locked[0])
 
     async def _check_equation(self, session: AsyncSession, lane_id: LaneId, last: JournalEntry) -> Fault | None:
         expected = await repository_drain.gate_should_have(session, lane_id)
@@ -197,16 +229,15 @@ class Drain:
         return Fault.DRIFT
 
 
-def _is_poison(error: DBAPIError | Unappliable) -> bool:
-    """Whether it is the entry's fault, and not the server's: the same entry will fail the same way again.
-
-    asyncpg refuses a value out of range by a ``ValueError`` of its own before it is sent; SQLAlchemy has no class
-    for that, nor for PostgreSQL's class 22 (its own ``DataError`` is never raised with asyncpg).
-    """
-    if isinstance(error, (Unappliable, IntegrityError)):
-        return True
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return state.startswith(("22", "23")) or isinstance(getattr(error.orig, "__cause__", None), ValueError)
+async def _write_batch(
+    session: AsyncSession, lane_id: LaneId, entries: Sequence[JournalEntry], facts: ItemFacts
+) -> Fault | None:
+    """Decide and write entries; the fault that they reveal, if any. Locks go on in their order: late payments last."""
+    known = await repository_drain.known_reservations(session, reservation_ids(entries))
+    payments = await lock_late_payments(session, payment_ids(entries))
+    plan = plan_batch(entries, facts, known, payments)
+    await repository_drain.write_plan(session, plan, facts, lane_id)
+    return plan.fault
 
 
 def _reaches(reading: LaneReading, cursor: Cursor) -> bool:

@@ -13,6 +13,9 @@ from backend.gate import EntryId, JournalEntry, JournalKind
 from backend.models import Fault, OrderStatus, ReservationStatus
 from backend.orders.identifiers import read_id
 
+TAKES = frozenset({JournalKind.RESERVE, JournalKind.RETAKE})
+"""Kinds that take units for a shopper; their cause is a reservation's id."""
+
 
 class Unappliable(Exception):
     """An entry that this code does not understand, or that the ledger has not the units for."""
@@ -23,6 +26,12 @@ class Rejection(StrEnum):
 
     SALE_CANCELLED = "sale_cancelled"
     NO_STOCK = "no_stock"
+    LOST_IN_FAILOVER = "lost_in_failover"
+    """A gate lost its history, and when it was rebuilt the unit was somebody else's already."""
+    UNPROCESSABLE = "unprocessable"
+    """Its journal entry could not be applied and was put aside (``backend.orders.poison``)."""
+    PAYMENT_SETTLED = "payment_settled"
+    """Units for a late payment whose money goes back already. Its first order tells the shopper so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +81,26 @@ class Reduction:
     command_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class LatePayment:
+    """The payment that a ``retake`` names, its row locked."""
+
+    item_id: UUID
+    shopper_id: UUID
+    quantity: int
+    is_due: bool
+    """Captured, and not settled by anybody yet."""
+
+
 @dataclass(slots=True)
 class Plan:
     """Everything a batch changes."""
 
     placed: list[Placed] = field(default_factory=list)
+    retaken: list[Placed] = field(default_factory=list)
+    """New reservations of late payments, confirmed and paid; their ids are the payments'."""
+    refunds: list[UUID] = field(default_factory=list)
+    """Payments whose units the ledger does not have after all."""
     given_back: list[GiveBack] = field(default_factory=list)
     returned: list[UUID] = field(default_factory=list)
     """Outbox rows whose journal entry has now been read."""
@@ -89,7 +113,7 @@ class Plan:
 
     @property
     def sold_units(self) -> int:
-        return self._units(ReservationStatus.CONFIRMED)
+        return self._units(ReservationStatus.CONFIRMED) + sum(one.entry.quantity for one in self.retaken)
 
     @property
     def reduced_units(self) -> int:
@@ -115,26 +139,42 @@ def _shopper(entry: JournalEntry) -> UUID:
 
 def reservation_ids(entries: Sequence[JournalEntry]) -> list[UUID]:
     """The reservations that a batch takes units for. Raises ``Unappliable``."""
-    return [_cause(entry) for entry in entries if entry.kind is JournalKind.RESERVE]
+    return [_cause(entry) for entry in entries if entry.kind in TAKES]
 
 
-def plan_batch(entries: Sequence[JournalEntry], facts: ItemFacts, known: Mapping[UUID, EntryId]) -> Plan:
-    """Decide each entry in order.
+def payment_ids(entries: Sequence[JournalEntry]) -> list[UUID]:
+    """The late payments that a batch takes units for. Raises ``Unappliable``."""
+    return [_cause(entry) for entry in entries if entry.kind is JournalKind.RETAKE]
+
+
+def plan_batch(
+    entries: Sequence[JournalEntry],
+    facts: ItemFacts,
+    known: Mapping[UUID, EntryId],
+    payments: Mapping[UUID, LatePayment] | None = None,
+) -> Plan:
+    """Decide each entry in order. Raises ``Unappliable`` for one that cannot be understood.
 
     ``known`` holds the journal entry of every reservation id of the batch that the ledger already has: the same
-    entry is a replay and changes nothing, another entry took units twice and is given back.
+    entry is a replay and changes nothing, another entry took units twice and is given back. ``payments`` are those
+    of ``payment_ids(entries)`` that exist, locked.
     """
+    assert payments is not None or not payment_ids(entries)
     plan = Plan()
     seen = dict(known)
     available = facts.available
     for entry in entries:
         if entry.kind is JournalKind.RESERVE:
             available -= _reserve(plan, seen, entry, facts, available)
+        elif entry.kind is JournalKind.RETAKE:
+            available -= _retake(plan, seen, entry, facts, available, payments or {})
         elif entry.kind is JournalKind.RELEASE or (entry.kind is JournalKind.ADJUST and entry.quantity > 0):
             plan.returned.append(_cause(entry))
         elif entry.kind is JournalKind.ADJUST:
             plan.reductions.append(Reduction(entry, _cause(entry)))
             available += entry.quantity
+        elif not entry.is_known:
+            raise Unappliable(f"entry {entry.entry_id} is of a kind that this version does not know")
     return plan
 
 
@@ -161,3 +201,40 @@ def _reserve(plan: Plan, seen: dict[UUID, EntryId], entry: JournalEntry, facts: 
     status = ReservationStatus.RESERVED if facts.payment_required else ReservationStatus.CONFIRMED
     plan.placed.append(Placed(cause, _shopper(entry), entry, status))
     return entry.quantity
+
+
+def _retake(
+    plan: Plan,
+    seen: dict[UUID, EntryId],
+    entry: JournalEntry,
+    facts: ItemFacts,
+    available: int,
+    payments: Mapping[UUID, LatePayment],
+) -> int:
+    """Decide units that the gate gave to a late payment. Returns the units that it takes.
+
+    A payment that somebody has settled meanwhile, as a refund that is due, buys nothing: a command that was on its
+    way for long may have reached the gate after another was refused.
+    """
+    payment_id = _cause(entry)
+    if payment_id in seen:
+        if seen[payment_id] != entry.entry_id:
+            plan.given_back.append(GiveBack(entry, payment_id))
+        return 0
+    seen[payment_id] = entry.entry_id
+    shopper_id = _shopper(entry)
+    payment = payments.get(payment_id)
+    asked = (facts.item_id, shopper_id, entry.quantity)
+    is_due = payment is not None and payment.is_due
+    is_its_own = payment is not None and (payment.item_id, payment.shopper_id, payment.quantity) == asked
+    phantom = is_due and is_its_own and not facts.cancelled and entry.quantity > available
+    if is_due and is_its_own and not facts.cancelled and not phantom:
+        plan.retaken.append(Placed(payment_id, shopper_id, entry, ReservationStatus.CONFIRMED))
+        return entry.quantity
+    if is_due and is_its_own:
+        plan.refunds.append(payment_id)
+    if phantom:
+        plan.fault = Fault.NO_STOCK
+    plan.given_back.append(GiveBack(entry, payment_id, forfeit=phantom))
+    plan.placed.append(Placed(payment_id, shopper_id, entry, ReservationStatus.REJECTED, Rejection.PAYMENT_SETTLED))
+    return 0

@@ -80,8 +80,8 @@ async def relay_lane(
 
 async def _tell(gate: Gate, lane_id: LaneId, rows: Sequence[OutboxRow]) -> list[tuple[OutboxRow, Applied]]:
     answers: list[tuple[OutboxRow, Applied]] = []
-    generation = rows[0].generation
-    releases = [row for row in rows if row.kind is not OutboxKind.ADJUST and row.generation == generation]
+    generation = rows[0].lane_generation
+    releases = [row for row in rows if row.kind is not OutboxKind.ADJUST]
     if releases:
         applied = await gate.release(
             lane_id,
@@ -100,9 +100,7 @@ async def _tell(gate: Gate, lane_id: LaneId, rows: Sequence[OutboxRow]) -> list[
         answers += zip(releases, applied, strict=True)
     for row in rows:
         if row.kind is OutboxKind.ADJUST:
-            answers.append(
-                (row, await gate.adjust(lane_id, cause=row.id, units=row.quantity, generation=row.generation))
-            )
+            answers.append((row, await gate.adjust(lane_id, cause=row.id, units=row.quantity, generation=generation)))
     return answers
 
 

@@ -46,12 +46,21 @@ async def lock_cursor(session: AsyncSession, lane_id: LaneId, *, wait: bool = Fa
 
 
 async def lock_item(session: AsyncSession, item_id: UUID) -> tuple[ItemFacts, Fault | None] | None:
-    """The item, locked, with what its sale says; the sale's fault beside it."""
+    """The item, locked, with what its sale says; beside it the sale's fault, if the item's lanes still suffer from it.
+
+    A sale may stay stopped after a rebuild, until an operator lets it go on. Lost or forked history is then a matter
+    of the generation before, and the new one's journal is applied as ever.
+    """
     row = (
         await session.execute(
             text("""
                 SELECT i.sale_id, i.id, i.sku, i.available, i.price_minor, i.currency,
-                       s.payment_required, s.hold_s, s.stage = 'cancelled', s.fault
+                       s.payment_required, s.hold_s, s.stage = 'cancelled',
+                       CASE WHEN s.fault IN ('regressed', 'forked') AND EXISTS (
+                                SELECT 1 FROM closed_generations g WHERE g.item_id = i.id AND g.closed_at >= (
+                                    SELECT max(e.at) FROM sale_events e
+                                    WHERE e.sale_id = s.id AND e.kind = 'fault.' || s.fault))
+                            THEN NULL ELSE s.fault END
                 FROM sale_items i JOIN sales s ON s.id = i.sale_id WHERE i.id = :item FOR NO KEY UPDATE OF i
             """),
             {"item": item_id},

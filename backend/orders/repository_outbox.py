@@ -17,8 +17,11 @@ class OutboxRow:
 
     id: UUID
     kind: OutboxKind
+    lane_generation: int
+    """Of the lane now: what the gate must be at to be told."""
     generation: int
     seq: int | None
+    """The claim's journal entry, maybe of an earlier generation: a rebuild keeps claims as they were."""
     reservation_id: UUID | None
     quantity: int
 
@@ -38,17 +41,19 @@ async def lanes_with_outbox(session: AsyncSession) -> list[tuple[LaneId, str, st
 
 async def outbox_to_apply(session: AsyncSession, lane_id: LaneId, *, limit: int) -> list[OutboxRow]:
     """Rows to tell the gate of: never told, or told 10 s ago and not seen in the journal since (lost with a
-    failover; telling it twice is harmless)."""
+    failover; telling it twice is harmless). One statement: a rebuild makes rows void and moves the generation at
+    once, so a row that was read before it is told with a generation that the gate no longer takes."""
     rows = await session.execute(
         text("""
-            SELECT id, kind, generation, seq, reservation_id, quantity FROM gate_outbox
-            WHERE item_id = :item AND lane = :lane AND status = 'pending'
-              AND (applied_at IS NULL OR applied_at < now() - interval '10 seconds')
-            ORDER BY created_at, id LIMIT :limit
+            SELECT o.id, o.kind, c.generation, o.generation, o.seq, o.reservation_id, o.quantity
+            FROM gate_outbox o JOIN journal_cursors c ON c.item_id = o.item_id AND c.lane = o.lane
+            WHERE o.item_id = :item AND o.lane = :lane AND o.status = 'pending'
+              AND (o.applied_at IS NULL OR o.applied_at < now() - interval '10 seconds')
+            ORDER BY o.created_at, o.id LIMIT :limit
         """),
         {"item": lane_id.item_id, "lane": lane_id.lane, "limit": limit},
     )
-    return [OutboxRow(row.id, OutboxKind(row.kind), *row[2:]) for row in rows]
+    return [OutboxRow(row[0], OutboxKind(row[1]), *row[2:]) for row in rows]
 
 
 async def mark_applied(session: AsyncSession, ids: Sequence[UUID]) -> None:

@@ -46,16 +46,31 @@ async def find_reservations(session: AsyncSession, ids: Sequence[UUID]) -> dict[
     return {row[0]: TicketRow(*row[1:]) for row in rows}
 
 
-async def applied_of(session: AsyncSession, lanes: Collection[LaneId]) -> dict[LaneId, EntryId]:
-    """How far the ledger has gone in each lane: a reservation up to there that it does not have, it never will."""
+@dataclass(frozen=True, slots=True)
+class LaneStanding:
+    """How far the ledger has gone in a lane."""
+
+    sale_id: UUID
+    applied: EntryId
+    """The last entry of the lane's own generation; seq −1 before its first."""
+    may_recover: bool
+    """A gate of this sale can still be rebuilt, so what seems lost may yet be found in it."""
+
+
+async def standing_of(session: AsyncSession, lanes: Collection[LaneId]) -> dict[LaneId, LaneStanding]:
+    """Where the ledger stands in these lanes."""
     rows = await session.execute(
         text("""
-            SELECT item_id, lane, generation, seq FROM journal_cursors
-            WHERE item_id = ANY(CAST(:items AS uuid[])) AND seq IS NOT NULL
+            SELECT c.item_id, c.lane, c.sale_id, c.generation, c.seq, s.stage IN ('scheduled', 'cancelled')
+            FROM journal_cursors c JOIN sales s ON s.id = c.sale_id
+            WHERE c.item_id = ANY(CAST(:items AS uuid[]))
         """),
         {"items": [lane.item_id for lane in lanes]},
     )
-    return {LaneId(item, lane): EntryId(generation, seq) for item, lane, generation, seq in rows}
+    return {
+        LaneId(item, lane): LaneStanding(sale_id, EntryId(generation, -1 if seq is None else seq), may_recover)
+        for item, lane, sale_id, generation, seq, may_recover in rows
+    }
 
 
 async def claims_of(session: AsyncSession, slug: str, shopper_id: UUID) -> list[ClaimRow]:
@@ -95,6 +110,26 @@ async def opening(session: AsyncSession, slug: str, sku: str) -> tuple[datetime 
 async def order_status(session: AsyncSession, order_id: UUID) -> str:
     """The status of an order that exists."""
     return str((await session.execute(text("SELECT status FROM orders WHERE id = :id"), {"id": order_id})).scalar_one())
+
+
+async def order_of_sale(session: AsyncSession, order_id: UUID, sale_id: UUID) -> tuple[UUID, UUID] | None:
+    """Item and reservation of an order of this sale."""
+    row = (
+        await session.execute(
+            text("SELECT item_id, reservation_id FROM orders WHERE id = :id AND sale_id = :sale"),
+            {"id": order_id, "sale": sale_id},
+        )
+    ).first()
+    return (row[0], row[1]) if row else None
+
+
+async def move_order(session: AsyncSession, order_id: UUID, before: str, after: str) -> bool:
+    """Move an order from one state to another; False when it was not in ``before``."""
+    moved = await session.execute(
+        text("UPDATE orders SET status = :after WHERE id = :id AND status = :before RETURNING id"),
+        {"id": order_id, "before": str(before), "after": str(after)},
+    )
+    return moved.first() is not None
 
 
 async def order_for_cancel(session: AsyncSession, order_id: UUID, shopper_id: UUID) -> tuple[UUID, UUID] | None:

@@ -8,29 +8,60 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.errors import Code, Refused
 from backend.gate import LaneId, Ticket
-from backend.models import Database, NotificationKind, ReservationStatus
-from backend.orders import repository, repository_reads
+from backend.models import Database, Fault, NotificationKind, ReservationStatus
+from backend.orders import repository, repository_drain, repository_reads
+from backend.orders.faults import record_fault
+from backend.orders.plan import Rejection
+from backend.orders.poison import reference_of
 from backend.orders.repository_reads import ClaimRow, TicketRow
-
-LOST_IN_FAILOVER = "lost_in_failover"
 
 
 async def ticket_rows(database: Database, tickets: Collection[Ticket]) -> dict[UUID, TicketRow]:
     """What became of tickets' reservations, by their ids; those the ledger has not come to yet are left out.
 
-    A reservation that the ledger has passed without ever seeing it was lost with its gate: the signed ticket is
-    the proof that it existed, and its honest end is ``rejected``, not silence.
+    A reservation of a closed generation that the ledger does not have was lost with its gate: the signed ticket is the
+    proof that it existed, and its honest end is ``rejected``, not silence. In the lane's own generation the ledger may
+    have passed an entry and not have what its ticket says: then the gate has two histories. That stops the sale, and
+    the ticket stays queued: the rebuild that follows may find the reservation.
     """
     async with database.transaction() as session:
         rows = await repository_reads.find_reservations(session, [ticket.reservation_id for ticket in tickets])
         missing = [ticket for ticket in tickets if ticket.reservation_id not in rows]
-        applied = await repository_reads.applied_of(session, {one.lane_id for one in missing}) if missing else {}
-        past = [one for one in missing if one.lane_id in applied and one.entry_id <= applied[one.lane_id]]
+        lanes = await repository_reads.standing_of(session, {one.lane_id for one in missing}) if missing else {}
+        past = [one for one in missing if one.lane_id in lanes and one.entry_id <= lanes[one.lane_id].applied]
         if past:
             # Asked again: the drain may have committed between the two statements.
             late = await repository_reads.find_reservations(session, [one.reservation_id for one in past])
-            rows |= {one.reservation_id: TicketRow("rejected", LOST_IN_FAILOVER) for one in past} | late
+            aside = await _put_aside(session, past)
+            decided = aside | late
+            rows |= decided
+            for one in past:
+                if one.reservation_id in decided:
+                    continue
+                lane = lanes[one.lane_id]
+                if lane.may_recover and one.entry_id.generation == lane.applied.generation:
+                    await _stop_forked(session, lane.sale_id, one)
+                else:
+                    rows[one.reservation_id] = TicketRow("rejected", Rejection.LOST_IN_FAILOVER.value)
         return rows
+
+
+async def _stop_forked(session: AsyncSession, sale_id: UUID, ticket: Ticket) -> None:
+    """A genuine ticket names an entry that the ledger has applied with somebody else's attempt in it."""
+    await record_fault(
+        session,
+        sale_id=sale_id,
+        item_id=ticket.lane_id.item_id,
+        fault=Fault.FORKED,
+        detail={"found_by": "ticket", "entry": str(ticket.entry_id)},
+    )
+
+
+async def _put_aside(session: AsyncSession, tickets: Collection[Ticket]) -> dict[UUID, TicketRow]:
+    """Those whose journal entries could not be applied; ask after the cursor, with which they were committed."""
+    references = {reference_of(one.lane_id, one.entry_id): one.reservation_id for one in tickets}
+    found = await repository_drain.put_aside(session, list(references))
+    return {references[one]: TicketRow("rejected", Rejection.UNPROCESSABLE.value) for one in found}
 
 
 async def claims_of_shopper(database: Database, slug: str, shopper_id: UUID) -> list[ClaimRow]:

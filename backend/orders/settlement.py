@@ -1,5 +1,8 @@
 """What a captured payment does to its order: exactly one of a sale or a refund that is due (I12).
 
+A payment whose hold has expired takes no units here, because every take passes the gate: ``settle_late`` asks it, and
+the drain settles what it gave (``backend.orders.plan``). Refusals are settled where they are answered.
+
 A payment is captured in a transaction of its own, which takes no lock that others wait for. Then it is settled, with
 all other payments of the item that wait at that moment, in one transaction that holds the item's row for one
 statement. (One transaction a payment held a hot item's row over eight round trips: with a busy event loop that was
@@ -8,6 +11,7 @@ nothing: the clock's sweep settles what is captured, and expiry leaves captured 
 """
 
 import asyncio
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
@@ -16,12 +20,19 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.log import get_logger
+from backend.gate import Gate, GateAnswer, GateUnavailable
 from backend.models import Database
 from backend.orders import repository_settlement as repository
 
 log = get_logger()
 
 BATCH_MAX = 500
+LATE_PAGE = 100
+LATE_FOR_S = 15.0
+"""Half of the job's time limit: what is left waits for the next sweep."""
+
+_REFUSALS = frozenset({GateAnswer.ENDED, GateAnswer.LIMIT_REACHED, GateAnswer.NOT_ENOUGH})
+_DECIDED = _REFUSALS | {GateAnswer.DONE}
 
 
 class Settlement(StrEnum):
@@ -30,7 +41,9 @@ class Settlement(StrEnum):
     CONFIRMED = "confirmed"
     """The units are sold to this shopper."""
     REFUND_DUE = "refund_due"
-    """The hold had ended before: the units are somebody else's, the money goes back."""
+    """The hold had ended before: the money goes back."""
+    LATE = "late"
+    """The hold had expired: the gate is asked for units, and one of the two above follows within seconds."""
     ALREADY = "already"
     """The order was settled before; nothing changed."""
 
@@ -38,8 +51,8 @@ class Settlement(StrEnum):
 async def settle_orders(session: AsyncSession, item_id: UUID, order_ids: Sequence[UUID]) -> dict[UUID, Settlement]:
     """Settle captured orders of one item; may be called any number of times.
 
-    A hold past its time that no sweep has ended yet still counts, because its units are still here. A late payment
-    never takes units: every take passes the gate, so until the gate's ``retake`` exists it is ``refund_due``.
+    A hold past its time that no sweep has ended yet still counts, because its units are still here. One that has
+    expired is ``LATE``: nothing is changed here, the sweep asks the gate.
     """
     await repository.lock_item(session, item_id)
     settled = await repository.settle(session, item_id, order_ids)
@@ -70,11 +83,56 @@ async def settle_each(database: Database, order_ids: Sequence[UUID]) -> dict[UUI
     return settled
 
 
-async def settle_captured(database: Database) -> int:
-    """The sweep: settle what was captured by a process that did not live to settle it. Returns how many."""
+async def settle_captured(database: Database, gate: Gate) -> int:
+    """The sweep: settle what was captured by a process that did not live to settle it, and what came too late.
+    Returns how many were settled, or have taken units."""
     async with database.transaction() as session:
         order_ids = await repository.captured_and_unsettled(session, limit=BATCH_MAX)
-    return len(await settle_each(database, order_ids)) if order_ids else 0
+    settled = await settle_each(database, order_ids) if order_ids else {}
+    return len(settled) + await settle_late(database, gate)
+
+
+async def settle_late(database: Database, gate: Gate, *, for_s: float = LATE_FOR_S) -> int:
+    """Ask the gate for the units of every late payment. Returns how many got or were refused theirs.
+
+    A payment whose units are journalled and not drained yet is asked about again and answered ``ALREADY``. When the
+    gate does not answer, nobody knows what it did: the payment stays captured, and the next sweep repeats.
+    """
+    until = time.monotonic() + for_s
+    decided, after = 0, None
+    while time.monotonic() < until:
+        async with database.transaction() as session:
+            page = await repository.late_payments(session, after=after, limit=LATE_PAGE)
+        for _, payment_id in page:
+            if time.monotonic() >= until:
+                return decided
+            try:
+                decided += await settle_late_payment(database, gate, payment_id) in _DECIDED
+            except GateUnavailable as error:
+                log.warning("retake.gate_unavailable", payment_id=str(payment_id), error=str(error))
+                return decided
+        if len(page) < LATE_PAGE:
+            break
+        after = page[-1]
+    return decided
+
+
+async def settle_late_payment(database: Database, gate: Gate, payment_id: UUID) -> GateAnswer | None:
+    """Ask the gate for the units of one late payment, and settle a refusal at once: its row is held from before the
+    question until after that, so that no second process asks meanwhile. Any number may be called at once.
+
+    Returns the gate's answer, None when there was nothing to ask. Raises ``GateUnavailable``: not decided.
+    """
+    async with database.contended() as session:
+        late = await repository.lock_late_order(session, payment_id)
+        if late is None:
+            return None
+        applied = await gate.retake(late.lane_id, late.retake, generation=late.generation)
+        if applied.answer in _REFUSALS:
+            await repository.refund_late(session, [payment_id])
+    if applied.answer in _DECIDED:
+        log.info("payment.late", payment_id=str(payment_id), answer=applied.answer.value)
+    return applied.answer
 
 
 class Settlements:

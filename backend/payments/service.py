@@ -39,6 +39,7 @@ class Receipt(StrEnum):
 _SETTLED: Mapping[Settlement, Receipt] = {
     Settlement.CONFIRMED: Receipt.CONFIRMED,
     Settlement.REFUND_DUE: Receipt.REFUND_DUE,
+    Settlement.LATE: Receipt.CAPTURED,
     Settlement.ALREADY: Receipt.ALREADY,
 }
 

@@ -9,9 +9,11 @@ BROKEN_COUNTERS = """
       AND (available + reserved + sold <> allotment OR least(available, reserved, sold) < 0)
 """
 
+# Two histories of a fork have the same entry ids; what a rebuild brought in of one of them is marked.
 DUPLICATE_DECISIONS = """
     SELECT 'Journal entry' AS what, item_id || ' ' || generation || '-' || seq AS reference, count(*) AS times
-    FROM reservations WHERE sale_id = :sale GROUP BY item_id, lane, generation, seq HAVING count(*) > 1
+    FROM reservations WHERE sale_id = :sale AND NOT recovered
+    GROUP BY item_id, lane, generation, seq HAVING count(*) > 1
     UNION ALL
     SELECT 'Reservation', id::text, count(*) FROM reservations
     WHERE sale_id = :sale GROUP BY id HAVING count(*) > 1
@@ -56,12 +58,20 @@ STATES_APART = """
 
 # A confirmed order that had a time to pay by was waiting for money; one without was free of payment. Capture and
 # settlement are two transactions, the second within milliseconds or with the sweep: between them nothing is amiss.
+# A payment that came after its hold had expired may have bought again: that reservation's id is the payment's, and
+# its order is the paid one, while the first stays as it ended.
 PAYMENTS_UNSETTLED = """
     SELECT o.id AS order_id, p.id AS payment_id, o.status AS order_status
     FROM orders o JOIN payments p ON p.order_id = o.id
     WHERE o.sale_id = :sale AND p.status = 'captured'
       AND (p.settled_at IS NOT NULL OR p.captured_at < clock_timestamp() - interval '1 minute')
       AND (o.paid_at IS NULL OR o.status NOT IN ('confirmed', 'refund_due', 'refunded'))
+      AND NOT EXISTS (SELECT 1 FROM orders again WHERE again.reservation_id = p.id AND again.paid_at IS NOT NULL
+                      AND again.status IN ('confirmed', 'refund_due', 'refunded'))
+    UNION ALL
+    SELECT again.id, p.id, o.status || ' and ' || again.status
+    FROM orders o JOIN payments p ON p.order_id = o.id JOIN orders again ON again.reservation_id = p.id
+    WHERE o.sale_id = :sale AND (o.paid_at IS NOT NULL OR p.status <> 'captured')
     UNION ALL
     SELECT o.id, NULL, o.status
     FROM orders o
@@ -69,6 +79,7 @@ PAYMENTS_UNSETTLED = """
       AND (o.paid_at IS NOT NULL OR o.status IN ('refund_due', 'refunded')
            OR o.status = 'confirmed' AND o.pay_by IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.order_id = o.id AND p.status = 'captured')
+      AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.id = o.reservation_id AND p.status = 'captured')
 """
 
 # The gate counts in whole milliseconds, so the opening is rounded down like there.

@@ -113,6 +113,8 @@ class PaymentsSettled(LedgerRule):
     def message(self, row: Row[Any]) -> str:
         if row.payment_id is None:
             return f"An order is {row.order_status}, but no payment of it was captured."
+        if " and " in row.order_status:
+            return f"A payment stands for two orders, which are {row.order_status}."
         return f"A payment was captured, but its order is {row.order_status}."
 
 

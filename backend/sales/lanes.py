@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.clock import to_ms
 from backend.core.log import get_logger
-from backend.gate import Gate, GateAnswer, GateUnavailable, LaneConfig, LaneEntry, LaneId, Throttle
+from backend.gate import Durability, Gate, GateAnswer, GateUnavailable, LaneConfig, LaneEntry, LaneId, Throttle
 from backend.models import (
     Database,
     EntryKind,
@@ -56,6 +56,7 @@ def lane_config(sale: Sale, item: SaleItem, link_secrets: Sequence[LinkSecret], 
             if one.retires_at is None or one.retires_at > one.created_at
         },
         secrets={one.epoch: one.secret for one in link_secrets},
+        durability=Durability(sale.durability.value),
     )
 
 
@@ -84,6 +85,19 @@ async def read_lanes(session: AsyncSession, sales: Sequence[Sale]) -> list[SaleL
     cursors = await repository.cursors_of(session, ids)
     link_secrets = await repository.secrets_of(session, ids)
     return [SaleLanes(sale, items[sale.id], cursors, link_secrets[sale.id]) for sale in sales]
+
+
+async def open_lanes(session: AsyncSession) -> list[SaleLanes]:
+    """The lanes of all sales that have stock in the gate and are not reconciled."""
+    return await read_lanes(session, await repository.unreconciled(session))
+
+
+async def lanes_of_sale(session: AsyncSession, sale_id: UUID) -> SaleLanes:
+    """The lanes of one sale, which exists."""
+    sale = await repository.sale_by_id(session, sale_id)
+    assert sale is not None, sale_id
+    (lanes,) = await read_lanes(session, [sale])
+    return lanes
 
 
 async def rotate_secret(session: AsyncSession, sale: Sale) -> int:
@@ -142,7 +156,8 @@ async def load_lanes(database: Database, gate: Gate, settings: Settings, sale_id
     """Load each lane that no drain has adopted yet, and put it into the directory; safe to repeat.
 
     Nothing is loaded above what ``record_preload`` committed to: the script knows generation and nonce. A
-    lane whose journal was adopted is never loaded again here, so lost stock is never refilled by a repeat.
+    lane whose journal was adopted is never loaded again here, so lost stock is never refilled by a repeat; nor is one
+    of a later generation, which only a rebuild fills (``backend.orders.recovery``), with its claims.
     """
     async with database.transaction() as session:
         sale = await repository.sale_by_id(session, sale_id)
@@ -151,7 +166,7 @@ async def load_lanes(database: Database, gate: Gate, settings: Settings, sale_id
     troubles = []
     for item in lanes.items:
         cursor = lanes.cursors.get(item.id)
-        if cursor is None or cursor.seq is not None:
+        if cursor is None or cursor.seq is not None or cursor.generation != FIRST_GENERATION:
             continue
         try:
             trouble = await _load(gate, lanes, item, cursor, settings)

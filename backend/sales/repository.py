@@ -110,6 +110,10 @@ async def sale_by_id(
     return (await session.execute(statement)).scalar_one_or_none()
 
 
+async def sale_by_slug(session: AsyncSession, slug: str) -> Sale | None:
+    return (await session.execute(select(Sale).where(col(Sale.slug) == slug))).scalar_one_or_none()
+
+
 async def items_of(session: AsyncSession, sale_ids: Iterable[UUID]) -> dict[UUID, list[SaleItem]]:
     """Items by sale, in the order of the page."""
     found: dict[UUID, list[SaleItem]] = {sale_id: [] for sale_id in sale_ids}
@@ -246,7 +250,7 @@ async def set_fault(session: AsyncSession, sale_id: UUID, fault: Fault) -> bool:
 
 
 async def waiting_for_load(session: AsyncSession) -> Sequence[UUID]:
-    """Preloaded sales with a lane that no drain has adopted: the gate may not have been told yet."""
+    """Preloaded sales with a first load that no drain has adopted: the gate may not have been told yet."""
     statement = (
         select(col(Sale.id))
         .join(JournalCursor, col(JournalCursor.sale_id) == col(Sale.id))
@@ -254,6 +258,7 @@ async def waiting_for_load(session: AsyncSession) -> Sequence[UUID]:
             col(Sale.stage) == SaleStage.SCHEDULED,
             col(Sale.closes_at) > func.now(),
             col(JournalCursor.seq).is_(None),
+            col(JournalCursor.generation) == 1,
         )
         .distinct()
     )

@@ -6,8 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from backend.gate import EntryId
-from backend.models import JournalCursor, SaleItem
+from backend.models import EntryKind, JournalCursor, LedgerEntry, SaleItem
 
 
 async def lock_cursor(session: AsyncSession, item_id: UUID) -> JournalCursor | None:
@@ -53,10 +52,11 @@ async def cursor_of_sku(session: AsyncSession, sale_id: UUID, sku: str) -> Journ
     return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def cursor_position(session: AsyncSession, item_id: UUID, lane: int) -> EntryId | None:
-    """How far the lane's journal is applied; None before a drain has adopted it."""
-    statement = select(col(JournalCursor.generation), col(JournalCursor.seq)).where(
-        col(JournalCursor.item_id) == item_id, col(JournalCursor.lane) == lane
+async def is_booked(session: AsyncSession, item_id: UUID, command_id: UUID) -> bool:
+    """Whether the ledger has the units that this command took."""
+    statement = select(col(LedgerEntry.id)).where(
+        col(LedgerEntry.item_id) == item_id,
+        col(LedgerEntry.kind) == EntryKind.ADJUST,
+        col(LedgerEntry.command_id) == command_id,
     )
-    row = (await session.execute(statement)).one_or_none()
-    return EntryId(row[0], row[1]) if row is not None and row[1] is not None else None
+    return (await session.execute(statement.limit(1))).first() is not None

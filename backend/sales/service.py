@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.errors import Code, Refused, invalid_field
+from backend.core.ids import parse_id
 from backend.models import Sale, SaleItem, Sku
 from backend.sales import repository
 from backend.sales.repository import SaleRows
@@ -17,9 +18,11 @@ from backend.sales.terms import ItemTerms, SaleTerms, check_terms, terms_of
 
 LIST_MAX = 500
 
-_GATE_TERMS = frozenset({"opens_at", "closes_at", "throttle", "link_ttl_s", "link_overlap_s", "items"})
+_GATE_TERMS = frozenset({"opens_at", "closes_at", "throttle", "link_ttl_s", "link_overlap_s", "items", "durability"})
 """Terms that a lane must be told of."""
-_AFTER_PRELOAD = frozenset({"title", "closes_at", "link_ttl_s", "link_overlap_s"})
+_PAGE_TERMS = frozenset({"title", "description", "language", "delivery_required"})
+"""Terms that the page alone shows."""
+_AFTER_PRELOAD = frozenset({"closes_at", "link_ttl_s", "link_overlap_s", "recovery", "durability"}) | _PAGE_TERMS
 """What may still be edited when stock is in the gate; the rest has its own command or is agreed with
 shoppers. ``closes_at`` may only move later: an early end is the command ``end``."""
 
@@ -37,6 +40,7 @@ async def create_sku(
     name: str,
     description: str,
     usual_price: tuple[int, str] | None,
+    options: list[dict[str, str]] | None = None,
 ) -> Sku:
     """Make a SKU. Raises ``CONFLICT`` when the merchant has one of that code."""
     amount_minor, currency = usual_price or (None, None)
@@ -47,6 +51,7 @@ async def create_sku(
         "description": description,
         "usual_price_minor": amount_minor,
         "currency": currency,
+        "options": options or [],
     }
     sku_id = await repository.insert_sku(session, values)
     if sku_id is None:
@@ -62,7 +67,7 @@ async def get_sku(session: AsyncSession, merchant_id: UUID, sku_id: UUID) -> Sku
 
 
 async def edit_sku(session: AsyncSession, merchant_id: UUID, sku_id: UUID, changes: Mapping[str, Any]) -> Sku:
-    """Change name, description or usual price. The code itself is what orders are known by and stays."""
+    """Change name, description, usual price or options. The code itself is what orders are known by and stays."""
     found = await repository.sku_of(session, merchant_id, sku_id, lock=True)
     if found is None:
         raise Refused(Code.NOT_FOUND)
@@ -116,6 +121,15 @@ async def get_sale(session: AsyncSession, merchant_id: UUID, sale_id: UUID, *, l
         raise Refused(Code.NOT_FOUND)
     items = await repository.items_of(session, [sale_id])
     return SaleRows(sale, items[sale_id])
+
+
+async def find_sale(session: AsyncSession, name: str) -> Sale | None:
+    """A sale of anybody's by slug or id, for the command line."""
+    found = await repository.sale_by_slug(session, name)
+    sale_id = parse_id(name)
+    if found is None and sale_id is not None:
+        found = await repository.sale_by_id(session, sale_id)
+    return found
 
 
 async def list_sales(

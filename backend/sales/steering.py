@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.core.errors import Code, Refused, invalid_field
-from backend.models import SaleStage
+from backend.models import Fault, SaleStage
 from backend.sales import repository
 from backend.sales.lanes import rotate_secret
 from backend.sales.preflight import window_check
@@ -99,6 +99,29 @@ async def resume(
     more = {"fault": fault.value} if fault else {}
     steered = await _change(session, rows, {"paused_at": None, "fault": None}, before, **more)
     return replace(steered, cleared_fault=fault is not None)
+
+
+_REBUILDABLE = frozenset(_OPEN | {SaleStatus.ENDED, SaleStatus.CANCELLED})
+
+
+async def request_rebuild(
+    session: AsyncSession, merchant_id: UUID, sale_id: UUID, *, reason: str | None = None
+) -> Steered:
+    """Stop the sale and have its gate written anew from the ledger (``backend.orders.recovery`` does it).
+
+    Any fault gives way: who asks has seen it. A repeat while the rebuild is under way asks for nothing more. ``reason``
+    is for a call that no command records. Raises ``WRONG_STATE`` when no gate has its stock.
+    """
+    rows, before = await _locked(session, merchant_id, sale_id, _REBUILDABLE, "given a new gate")
+    sale = rows.sale
+    if sale.preloaded_at is None:
+        raise wrong_state(before, "The stock of this sale is not in the gate yet.")
+    if sale.fault is Fault.REBUILD:
+        return Steered(rows, {"status": before.value}, {"status": before.value})
+    earlier = sale.fault.value if sale.fault else "none"
+    detail = {"fault": earlier, "reason": reason} if reason else {"fault": earlier}
+    await repository.insert_event(session, sale_id, "sale.rebuild_requested", detail=detail)
+    return await _change(session, rows, {"fault": Fault.REBUILD}, before, fault=earlier)
 
 
 async def end(session: AsyncSession, merchant_id: UUID, sale_id: UUID) -> Steered:

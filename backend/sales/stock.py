@@ -171,15 +171,35 @@ async def take_from_gate(
 ) -> None:
     """Take units from the gate, once by the command's id, and wait until the drain has told the ledger.
 
+    Only the command's own ledger entry says that it is done: an entry of the gate can be lost, and the gate be rebuilt
+    without it. Then it is told again, in the new generation.
+
     Raises ``BELOW_COMMITTED`` when the gate has promised them already, ``DEGRADED`` while it is open whether
     it took them or while the ledger is behind: a repeat with the same key finds out.
     """
-    async with database.transaction() as session:
-        cursor = await repository_stock.cursor_of_sku(session, sale_id, sku)
-    assert cursor is not None, f"sale {sale_id} was preloaded without a cursor for {sku}"
-    applied = await gate.adjust(
-        LaneId(cursor.item_id, cursor.lane), cause=command_id, units=-units, generation=cursor.generation
-    )
+    deadline = time.monotonic() + APPLIED_WITHIN_S
+    generation, entry = 0, EntryId(0, 0)
+    while True:
+        async with database.transaction() as session:
+            cursor = await repository_stock.cursor_of_sku(session, sale_id, sku)
+            assert cursor is not None, f"sale {sale_id} was preloaded without a cursor for {sku}"
+            reached = entry <= EntryId(cursor.generation, -1 if cursor.seq is None else cursor.seq)
+            if reached and await repository_stock.is_booked(session, cursor.item_id, command_id):
+                return
+        if cursor.generation != generation:
+            generation = cursor.generation
+            entry = await _tell(gate, LaneId(cursor.item_id, cursor.lane), units, command_id, generation)
+        if time.monotonic() >= deadline:
+            raise Refused(
+                Code.DEGRADED,
+                "The gate has taken the units; the ledger is still catching up. Repeat with the same key.",
+                retry_after_ms=2_000,
+            )
+        await asyncio.sleep(POLL_S)
+
+
+async def _tell(gate: Gate, lane_id: LaneId, units: int, command_id: UUID, generation: int) -> EntryId:
+    applied = await gate.adjust(lane_id, cause=command_id, units=-units, generation=generation)
     if applied.answer is GateAnswer.NOT_ENOUGH:
         raise _below_committed(applied.available or 0)
     if applied.answer not in (GateAnswer.DONE, GateAnswer.ALREADY) or applied.entry_id is None:
@@ -188,20 +208,4 @@ async def take_from_gate(
             f"The gate cannot take units now ({applied.answer}). Repeat with the same key.",
             retry_after_ms=2_000,
         )
-    await _wait_until_applied(database, cursor.item_id, cursor.lane, applied.entry_id)
-
-
-async def _wait_until_applied(database: Database, item_id: UUID, lane: int, entry: EntryId) -> None:
-    deadline = time.monotonic() + APPLIED_WITHIN_S
-    while True:
-        async with database.transaction() as session:
-            reached = await repository_stock.cursor_position(session, item_id, lane)
-        if reached is not None and entry <= reached:
-            return
-        if time.monotonic() >= deadline:
-            raise Refused(
-                Code.DEGRADED,
-                "The gate has taken the units; the ledger is still catching up. Repeat with the same key.",
-                retry_after_ms=2_000,
-            )
-        await asyncio.sleep(POLL_S)
+    return applied.entry_id

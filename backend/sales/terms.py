@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from backend.core.clock import rfc3339
 from backend.core.errors import invalid_field
-from backend.models import Sale, SaleItem
+from backend.models import Durability, Language, RecoveryPolicy, Sale, SaleItem
 
 ITEMS_MAX = 50
 ALLOTMENT_MAX = 1_000_000
@@ -66,6 +66,11 @@ class SaleTerms:
     link_overlap_s: int = 0
     payment_required: bool = False
     hold_s: int = 900
+    description: str = ""
+    language: Language = Language.ENGLISH
+    delivery_required: bool = False
+    recovery: RecoveryPolicy = RecoveryPolicy.AUTOMATIC
+    durability: Durability = Durability.EVERYSEC
 
     def columns(self) -> dict[str, Any]:
         """The columns of ``sales`` that the terms fill."""
@@ -81,6 +86,11 @@ class SaleTerms:
             "link_overlap_s": self.link_overlap_s,
             "payment_required": self.payment_required,
             "hold_s": self.hold_s,
+            "description": self.description,
+            "language": self.language,
+            "delivery_required": self.delivery_required,
+            "recovery": self.recovery,
+            "durability": self.durability,
         }
 
 
@@ -114,6 +124,11 @@ def terms_of(sale: Sale, items: Sequence[SaleItem]) -> SaleTerms:
         link_overlap_s=sale.link_overlap_s,
         payment_required=sale.payment_required,
         hold_s=sale.hold_s,
+        description=sale.description,
+        language=sale.language,
+        delivery_required=sale.delivery_required,
+        recovery=sale.recovery,
+        durability=sale.durability,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from backend.core.log import get_logger
-from backend.gate import Gate, GateAnswer, LaneId, LaneReading
+from backend.gate import REBUILT, Gate, GateAnswer, LaneId, LaneReading
 from backend.models import Database, Fault, JournalCursor, Sale, SaleItem
 from backend.sales import repository
 from backend.sales.lanes import SaleLanes, lane_config, load_lanes, preload, read_lanes
@@ -84,7 +84,7 @@ async def _apply(
         return
     if sale.fault is not None:
         await gate.latch(lane_id, sale.fault.value, generation=cursor.generation)
-    elif before.fault and before.config_version == sale.config_version:
+    elif before.fault not in ("", REBUILT) and before.config_version == sale.config_version:
         # Only when the lane already had this configuration: otherwise a resume has just committed and is
         # about to clear the latch.
         await _adopt_fault(database, sale, before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from stack.commands.options import DataDir
+from stack.commands.options import Broker, DataDir
 from stack.local import LocalOptions, LocalStack
 from stack.state import default_data_dir, is_running
 
@@ -30,6 +30,7 @@ def demo(
     ] = None,
     shoppers: Annotated[int, typer.Option(min=1, max=200_000, help="How many come.")] = 2_000,
     stock: Annotated[int, typer.Option(min=1, max=100_000, help="How many pieces there are.")] = 200,
+    broker: Annotated[Broker, typer.Option(help="Who carries jobs: Redis, or Debian's RabbitMQ.")] = "redis",
     end: Annotated[bool, typer.Option("--exit", help="Stop when the sale is reconciled.")] = False,
 ) -> None:
     """Run a sample sale from end to end, with simulated shoppers, and reconcile it.
@@ -42,7 +43,7 @@ def demo(
     from stack.demo.run import DemoOptions, run_sample_sale
 
     folder = data_dir or _free_folder(default_data_dir() / "demo")
-    stack = LocalStack(LocalOptions(data_dir=folder, port=port))
+    stack = LocalStack(LocalOptions(data_dir=folder, port=port, broker=broker))
     console = Console(width=None if Console().is_terminal else 200)
     screen = Screen(console)
     console.print(f"starting in {folder} (logs in {folder / 'logs'})", highlight=False)

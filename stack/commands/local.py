@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stack.commands.options import DataDir
+from stack.commands.options import Broker, DataDir
 from stack.errors import StackError
 from stack.state import PROJECT_ROOT, child_env, command_env, default_data_dir, load_processes
 
@@ -34,6 +34,7 @@ def up(
             min=1, max=_MOST_API_PROCESSES, envvar="STAMPEDE_API_PROCESSES", help="[default: one per core, at least 2]"
         ),
     ] = None,
+    broker: Annotated[Broker, typer.Option(help="Who carries jobs: Redis, or Debian's RabbitMQ.")] = "redis",
     log_level: Annotated[str, typer.Option(envvar="STAMPEDE_LOG_LEVEL", help="Of all processes.")] = "info",
 ) -> None:
     """Start the whole platform on this machine and stay until Ctrl-C."""
@@ -46,6 +47,7 @@ def up(
             port=port,
             api_processes=api_processes or default_api_processes(),
             log_level=log_level,
+            broker=broker,
         )
     )
 

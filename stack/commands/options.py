@@ -1,9 +1,11 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+Broker = Literal["redis", "rabbitmq"]
 
 DataDir = Annotated[
     Path | None,

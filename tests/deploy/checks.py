@@ -131,23 +131,27 @@ def isolation(project: Project) -> list[str]:
     faults = []
     inner = {name for name, one in project["networks"].items() if (one or {}).get("internal")}
     for name, one in services(project).items():
-        if one.get("ports") and name != "edge":
+        if one.get("ports") and name != "edge" and not _on_this_host(one):
             faults.append(f"{name} is published")
         if one.get("network_mode") == "host":
             faults.append(f"{name} is on the host's network")
         open_networks = set(one.get("networks", [])) - inner
-        if open_networks and name not in ("edge", "worker-notify"):
+        if open_networks and name not in ("edge", "worker-notify", "grafana"):
             faults.append(f"{name} is on {', '.join(sorted(open_networks))}")
         if "networks" not in one and "network_mode" not in one:
             faults.append(f"{name} is on the default network")
     faults += [
         f"{store} is not on data alone"
-        for store in ("postgres", "gate")
+        for store in ("postgres", "gate", "rabbitmq")
         if services(project)[store].get("networks") != ["data"]
     ]
     if "data" in services(project)["edge"].get("networks", []):
         faults.append("the edge can reach the stores")
     return faults
+
+
+def _on_this_host(service: dict[str, Any]) -> bool:
+    return all(str(port).startswith("127.0.0.1:") for port in service["ports"])
 
 
 def images(project: Project) -> list[str]:
@@ -159,7 +163,7 @@ def images(project: Project) -> list[str]:
     faults = []
     for name, one in services(project).items():
         image = one["image"]
-        if not re.search(r":\d+\.\d+[.\d]*(?:-[a-z0-9.]+)?$", image):
+        if not re.search(r":v?\d+\.\d+[.\d]*(?:-[a-z0-9.]+)?$", image):
             faults.append(f"{name}: {image} is not pinned")
         if not image.startswith(wanted.get(name, "")):
             faults.append(f"{name}: {image} is not {wanted[name]}…")
@@ -180,6 +184,8 @@ def settings(project: Project) -> list[str]:
         "migrations": {"STAMPEDE_OWNER_DATABASE_URL": True, "STAMPEDE_DATABASE_URL": True},
         "stack.render_edge": {"STAMPEDE_PUBLIC_URL": True},
         "stack.render_gate": {},
+        "stack.render_replicated": {},
+        "stack.join_cluster": {},
         "stack.smtp": {},
     }
     faults = []

@@ -93,6 +93,8 @@ BREAKS: list[tuple[Callable[[dict[str, Any]], list[str]], str, Any, str]] = [
     (checks.lifetimes, f"{_WORKER}/stop_grace_period", "3s", "worker-orders is killed after 3 s"),
     (checks.lifetimes, "services/edge/stop_grace_period", "5s", "edge is killed after 5 s"),
     (checks.isolation, "services/postgres/ports", ["5432:5432"], "postgres is published"),
+    (checks.isolation, "services/grafana/ports", ["3000:3000"], "grafana is published"),
+    (checks.isolation, "services/rabbitmq/networks", ["data", "back"], "rabbitmq is not on data alone"),
     (checks.isolation, f"{_API}/networks", ["back", "data", "outside"], "api is on outside"),
     (checks.isolation, "networks/data", {}, "postgres is on data"),
     (checks.isolation, "services/edge/networks", ["front", "back", "data"], "the edge can reach the stores"),
@@ -244,6 +246,6 @@ def test_pages_are_written_where_the_edge_reads_them() -> None:
 
 
 def test_what_the_code_cannot_use_is_not_offered() -> None:
-    """Sentinel, Cluster and RabbitMQ: a profile comes with the tests that run on it."""
+    """A profile comes with the tests that run on it."""
     profiles = {profile for one in services(load()).values() for profile in one.get("profiles", [])}
-    assert profiles == {"dev"}
+    assert profiles == {"dev", "rabbitmq", "monitoring", "sentinel", "cluster"}

@@ -105,6 +105,43 @@ async def test_reconcile_says_what_it_found_by_its_exit_status(shop: Shop) -> No
     assert [(row.trigger, row.verdict) for row in runs] == [("command line", "clean"), ("command line", "findings")]
 
 
+async def test_rebuild_says_each_step_and_may_be_repeated(shop: Shop) -> None:
+    stall = await shop.sale(items={"TEE-M": 10, "TEE-L": 5})
+    bought = await shop.buy(stall)
+    await shop.drain(stall)
+    queued = await shop.buy(stall, sku="TEE-L")
+    await shop.gate.store.client.unlink(*LaneKeys(stall.lane()).all())
+
+    made = await stampede(shop, "rebuild", stall.slug, "--reason", "tried out")
+    assert made.returncode == 0, made.stderr
+    assert f"stopped: {stall.slug} was live" in made.stdout
+    assert "gate: TEE-M refilled, 1 claims" in made.stdout
+    assert "gate: TEE-L whole again, 4 available" in made.stdout
+    assert "generation 2, 1 survivors, 0 of them rejected" in made.stdout
+    assert f"whole: {stall.slug} goes on" in made.stdout
+    (event,) = await shop.sql("SELECT detail FROM sale_events WHERE kind = 'sale.rebuild_requested'")
+    assert event.detail == {"fault": "none", "reason": "tried out"}
+    await shop.settle(stall)
+    assert (await shop.order_of(bought)).status == (await shop.order_of(queued)).status == "confirmed"
+
+    # Killed half-way: the sale is stopped for it already, and nothing is asked for twice.
+    await shop.sql("UPDATE sales SET fault = 'rebuild' WHERE id = :sale", sale=stall.sale_id)
+    again = await stampede(shop, "rebuild", str(stall.sale_id))
+    assert again.returncode == 0, again.stderr
+    assert "gate:" not in again.stdout
+    clean = await stampede(shop, "reconcile", stall.slug)
+    assert clean.returncode == 0, clean.stdout
+
+
+async def test_rebuild_refuses_in_one_line(shop: Shop) -> None:
+    stall = await shop.sale(loaded=False)
+    for name, words in (("no-such-sale", "there is no sale no-such-sale"), (stall.slug, "not in the gate yet")):
+        refused = await stampede(shop, "rebuild", name)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
+
+
 async def test_an_unknown_sale_and_missing_settings_are_one_line_each(shop: Shop) -> None:
     unknown = await stampede(shop, "reconcile", "no-such-sale")
     assert (unknown.returncode, unknown.stderr.strip()) == (1, "stampede: there is no sale no-such-sale")

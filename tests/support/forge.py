@@ -31,3 +31,19 @@ async def phantom(lane: Lane, units: int = 1) -> UUID:
     cause = uuid4()
     await lane.gate.adjust(lane.lane_id, cause=cause, units=units, generation=lane.generation)
     return cause
+
+
+async def spoil(lane: Lane, entry_id: str, **changes: Any) -> None:
+    """Alter fields of one entry as a faulty script would have written them: claims and counts are those of the true
+    attempt, and every digest from there on chains."""
+    rows = [(one.decode(), fields) for one, fields in await lane.admin.xrange(lane.keys.journal)]
+    await lane.admin.delete(lane.keys.journal)
+    digest = ""
+    for one, fields in rows:
+        fields.pop(b"digest")
+        if one == entry_id:
+            fields |= {name.encode(): str(value).encode() for name, value in changes.items()}
+        text = b"|".join((digest.encode(), one.encode(), *fields.values()))
+        digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        await lane.admin.xadd(lane.keys.journal, {**fields, b"digest": digest}, id=one)
+    await lane.set_lane(digest=digest)

@@ -18,6 +18,7 @@ from backend.models import (
     GateOutbox,
     JournalCursor,
     LedgerEntry,
+    LinkSecret,
     Merchant,
     OutboxKind,
     Sale,
@@ -26,7 +27,7 @@ from backend.models import (
     Sku,
 )
 from backend.orders import Drain, Drained, cancel_sale, relay_lane
-from tests.support.lane import Lane
+from tests.support.lane import GENEROUS, SECRET, Lane
 
 CURRENCY = "EUR"
 PRICE_MINOR = 1_900
@@ -86,9 +87,15 @@ class Shop:
                 payment_required=hold_s is not None,
                 hold_s=hold_s or 900,
                 preloaded_at=now,
+                link_epoch=1,
+                rate_per_s=GENEROUS.rate_per_s,
+                burst=GENEROUS.burst,
+                wait_budget_ms=GENEROUS.wait_budget_ms,
+                repeat_window_ms=GENEROUS.repeat_window_ms,
             )
             session.add_all([sku, sale])
             await session.flush()
+            session.add(LinkSecret(sale_id=sale_id, epoch=1, secret=SECRET))
             session.add(
                 SaleItem(
                     id=item_id,

@@ -19,7 +19,7 @@
     ARGV[3] the outcome LINK_INVALID as counted by the caller since its last call
     ARGV[4...] five for each attempt (none to report ARGV[3] alone): reservation, shopper, quantity, link epoch, "1" if only a replay will do
 
-  Returns {generation, seq, now_ms, applied or "", then three for each attempt:
+  Returns {generation, seq, now_ms, applied or "", durability or "", then three for each attempt:
     outcome
     RESERVED, REPLAYED: "generation-seq"; REPEATED, THROTTLED, NOT_OPEN: ms to wait; else ""
     RESERVED, REPLAYED: ms from when on it may be told; else ""}
@@ -42,7 +42,7 @@ for i = 1, attempts do
 end
 
 local config = redis.call('HMGET', KEYS[1], 'opens_at_ms', 'closes_at_ms', 'paused', 'per_shopper_limit',
-  'rate_per_s', 'burst', 'wait_budget_ms', 'repeat_window_ms', 'backlog_max', 'epochs')
+  'rate_per_s', 'burst', 'wait_budget_ms', 'repeat_window_ms', 'backlog_max', 'epochs', 'durability')
 local lane = redis.call('HMGET', KEYS[2], 'generation', 'seq', 'digest', 'available', 'held', 'tat', 'clock', 'fault')
 local found, shopper_rows = {}, {}
 if attempts > 0 then
@@ -95,7 +95,7 @@ local live, rows, tried = {}, {}, {} -- by shopper: units, their reservations, l
 local claims, entries, taken = {}, {}, 0 -- new ones of this batch
 local sha1hex, format = redis.sha1hex, string.format
 local now_text, generation_text = format('%d', now), lane[1]
-local answers, answered, counted = {generation, seq, now, applied or ''}, 4, {}
+local answers, answered, counted = {generation, seq, now, applied or '', config[11] or ''}, 5, {}
 
 local function answer(outcome, first, second)
   answers[answered + 1], answers[answered + 2], answers[answered + 3] = outcome, first or '', second or ''

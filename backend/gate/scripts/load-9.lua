@@ -2,13 +2,13 @@
   Loads a lane's stock: writes the genesis entry of a generation. Idempotent by generation and nonce.
 
     KEYS[1] config, KEYS[2] lane, KEYS[3] claims, KEYS[4] shoppers, KEYS[5] causes, KEYS[6] journal,
-    KEYS[7] applied, KEYS[8] counts
+    KEYS[7] applied, KEYS[8] counts, KEYS[9] rebuild
     ARGV[1] generation, ARGV[2] nonce, ARGV[3] units, ARGV[4...] field, value, ... of the configuration
 
   Returns {answer, "generation-seq" or "", available or "", allotment or ""}:
     DONE
     ALREADY            the same generation with the same nonce stands; nothing changed
-    CONFLICT           this or a newer generation stands with another nonce
+    CONFLICT           this or a newer generation stands with another nonce, or a rebuild is under way
 ]]
 local lane = redis.call('HMGET', KEYS[2], 'generation', 'nonce', 'seq', 'available', 'allotment')
 local generation = tonumber(ARGV[1])
@@ -18,7 +18,7 @@ if lane[1] then
   end
   return {'CONFLICT', '', '', ''}
 end
-if redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6]) > 0 then
+if redis.call('EXISTS', KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[9]) > 0 then
   return {'CONFLICT', '', '', ''} -- a lane without its state, but with claims or a journal: for a rebuild to judge
 end
 

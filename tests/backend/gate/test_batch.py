@@ -7,6 +7,8 @@ import pytest
 from backend.gate import BATCH_MAX, EntryId, GateUnavailable, JournalBroken, JournalKind, Outcome, verify_chain
 from tests.support.lane import Lane
 
+pytestmark = pytest.mark.each_topology
+
 
 async def test_attempts_of_one_batch_see_each_other(lane: Lane) -> None:
     await lane.load(3, per_shopper_limit=2)

@@ -3,8 +3,12 @@
 import asyncio
 from uuid import uuid4
 
+import pytest
+
 from backend.gate import EntryId, Gate, LaneEntry, LaneId, LaneKeys
 from tests.support.lane import Lane
+
+pytestmark = pytest.mark.each_topology
 
 
 async def test_a_reading_is_one_instant_and_changes_nothing(lane: Lane) -> None:

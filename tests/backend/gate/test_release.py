@@ -8,6 +8,8 @@ import pytest
 from backend.gate import Attempt, EntryId, GateAnswer, GateUnavailable, Outcome, Release, verify_chain
 from tests.support.lane import Lane
 
+pytestmark = pytest.mark.each_topology
+
 
 async def _held(
     lane: Lane, shopper: UUID | None = None, quantity: int = 1, key: str = "key"

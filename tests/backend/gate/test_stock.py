@@ -9,6 +9,8 @@ import pytest
 from backend.gate import EntryId, GateAnswer, Outcome, Throttle, verify_chain
 from tests.support.lane import SECRET, Lane
 
+pytestmark = pytest.mark.each_topology
+
 
 async def test_load_writes_the_genesis_once(lane: Lane) -> None:
     done = await lane.load(7)

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from backend.gate import Gate, GateUnavailable, LaneId
+from backend.gate import EntryId, Gate, GateUnavailable, LaneId
 from tests.support.lane import Lane
 
 
@@ -45,3 +45,38 @@ async def test_more_callers_than_connections_wait_for_one(lane: Lane) -> None:
     await lane.load(5)
     readings = await asyncio.gather(*(lane.gate.read(lane.lane_id) for _ in range(300)))
     assert {reading.available for reading in readings} == {5}
+
+
+async def test_a_read_that_blocks_keeps_its_connection_for_the_next_unless_it_was_given_up(lane: Lane) -> None:
+    """The answer to one that was given up would be taken for the next one's."""
+    await lane.load(5)
+    idle = lane.gate.store._reads._idle
+    for _ in range(2):
+        assert await lane.gate.wait_for_entries({lane.lane_id: EntryId(1, -1)}, block_ms=10) == {lane.lane_id}
+        assert len(idle) == 1
+    waiting = asyncio.create_task(lane.gate.wait_for_entries({lane.lane_id: EntryId(1, 0)}, block_ms=5_000))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert idle == []
+
+
+async def test_a_failed_command_of_a_pipeline_fails_it(lane: Lane) -> None:
+    """Alone and in a transaction; told in its place when that is asked for."""
+    client = lane.gate.store.client
+    await lane.admin.set("text", "1")
+    for transaction in (False, True):
+        async with client.pipeline(transaction=transaction) as pipe:
+            pipe.set("other", "2").hget("text", "field").get("other")
+            with pytest.raises(GateUnavailable, match="WRONGTYPE"):
+                await pipe.execute()
+            pipe.set("other", "2").hget("text", "field").get("other")
+            done, failed, value = await pipe.execute(raise_on_error=False)
+            assert (done, type(failed), value) == (True, GateUnavailable, "2")
+            assert await pipe.execute() == []
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.set("other", "3").execute_command("HGET", "text")
+        with pytest.raises(GateUnavailable, match=r"wrong number of arguments|EXECABORT"):
+            await pipe.execute()
+    assert await client.get("other") == "2"

@@ -139,7 +139,7 @@ async def test_a_script_that_the_server_has_forgotten_is_sent_again(gate_server:
             replies = await asyncio.gather(*(store.run("applied", keys, (1, 0)) for _ in range(20)))
             assert set(replies) == {"NOT_LOADED"}
             with pytest.raises(UnknownScript):
-                await store._wire.call("EVALSHA", "0" * 40, 0)
+                await store._scripts.call("EVALSHA", "0" * 40, 0)
     await store.close()
 
 

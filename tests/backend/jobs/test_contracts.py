@@ -78,7 +78,7 @@ async def test_a_broker_that_is_down_is_answered_with_false(gate_server: GateSer
 
 
 async def test_a_broker_that_is_silent_is_answered_with_false_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backend.jobs.broker.BROKER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("backend.jobs.redis_broker.BROKER_TIMEOUT_S", 0.2)
     monkeypatch.setattr(enqueue_module, "ENQUEUE_TIMEOUT_S", 1.0)
     silent = asyncio.Event()
 

@@ -7,7 +7,15 @@ import pytest
 
 from backend.gate import EntryId, JournalEntry, JournalKind
 from backend.models import Fault, ReservationStatus
-from backend.orders.plan import ItemFacts, Rejection, Unappliable, plan_batch, reservation_ids
+from backend.orders.plan import (
+    ItemFacts,
+    LatePayment,
+    Rejection,
+    Unappliable,
+    payment_ids,
+    plan_batch,
+    reservation_ids,
+)
 
 FACTS = ItemFacts(
     sale_id=uuid4(),
@@ -113,3 +121,51 @@ def test_an_entry_without_a_cause_is_poison(kind: JournalKind) -> None:
             reservation_ids([nameless])
     else:
         assert reservation_ids([nameless]) == []
+
+
+def _late(one: JournalEntry, **changes: object) -> dict[UUID, LatePayment]:
+    payment = LatePayment(FACTS.item_id, UUID(one.shopper), one.quantity, is_due=True)
+    return {UUID(one.cause): replace(payment, **changes)}  # type: ignore[arg-type]
+
+
+def test_a_late_payment_is_sold_at_once_whatever_the_sales_terms() -> None:
+    one = entry(JournalKind.RETAKE, quantity=2)
+    assert (reservation_ids([one]), payment_ids([one])) == ([UUID(one.cause)], [UUID(one.cause)])
+    plan = plan_batch([one, entry(seq=2, quantity=4)], HELD, {}, _late(one))
+    (taken,) = plan.retaken
+    assert (taken.reservation_id.hex, taken.status, taken.entry) == (one.cause, ReservationStatus.CONFIRMED, one)
+    assert plan.sold_units == 2
+    assert [(two.status, two.reason) for two in plan.placed] == [("rejected", "no_stock")], "its units are gone"
+    assert (plan.refunds, [two.forfeit for two in plan.given_back]) == ([], [True])
+
+
+@pytest.mark.parametrize("changes", [{"is_due": False}, {"shopper_id": uuid4()}, {"quantity": 3}, {"item_id": uuid4()}])
+def test_a_payment_that_is_settled_or_another_ones_takes_nothing(changes: dict[str, object]) -> None:
+    one = entry(JournalKind.RETAKE)
+    plan = plan_batch([one], HELD, {}, _late(one, **changes))
+    assert (plan.retaken, plan.refunds, plan.sold_units, plan.fault) == ([], [], 0, None)
+    assert [(back.entry, back.forfeit) for back in plan.given_back] == [(one, False)]
+    assert [placed.reason for placed in plan.placed] == [Rejection.PAYMENT_SETTLED]
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"), [(replace(HELD, cancelled=True), None), (replace(HELD, available=0), Fault.NO_STOCK)]
+)
+def test_a_late_payment_without_units_goes_back(facts: ItemFacts, fault: Fault | None) -> None:
+    one = entry(JournalKind.RETAKE)
+    plan = plan_batch([one], facts, {}, _late(one))
+    assert (plan.retaken, plan.refunds, plan.fault) == ([], [UUID(one.cause)], fault)
+    assert [back.forfeit for back in plan.given_back] == [fault is not None]
+
+
+def test_a_retake_drained_before_changes_nothing() -> None:
+    one = entry(JournalKind.RETAKE, seq=4)
+    plan = plan_batch([one], HELD, {UUID(one.cause): one.entry_id}, {})
+    assert (plan.placed, plan.retaken, plan.given_back, plan.refunds) == ([], [], [], [])
+    again = plan_batch([one], HELD, {UUID(one.cause): EntryId(1, 2)}, {})
+    assert [back.entry for back in again.given_back] == [one]
+
+
+def test_a_kind_of_a_newer_version_is_not_guessed_at() -> None:
+    with pytest.raises(Unappliable, match="does not know"):
+        plan_batch([replace(entry(), kind="transfer")], FACTS, {})

@@ -1,13 +1,13 @@
 """A captured payment, an expiry and a cancellation want the same units: exactly one of them gets them."""
 
 import asyncio
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from backend.core.errors import Code, Refused
 from backend.models import OrderStatus
-from backend.orders import cancel_order
+from backend.orders import cancel_order, cancel_sale
 from backend.orders.settlement import Settlement, confirm_paid
 from tests.backend.shop import Bought, Shop, Stall
 
@@ -62,10 +62,26 @@ async def test_the_same_payment_twice_changes_nothing(shop: Shop) -> None:
     assert await kinds(shop, bought) == ["reserve", "sell"]
 
 
-async def test_a_payment_after_the_expiry_is_refunded_and_takes_nothing(shop: Shop) -> None:
+async def test_a_payment_after_the_expiry_takes_nothing_by_itself(shop: Shop) -> None:
     stall, bought, order_id = await held(shop)
     await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 second'")
     await shop.expire()
+
+    assert [await pay(shop, order_id) for _ in range(2)] == [Settlement.LATE] * 2
+
+    item = await shop.item(stall)
+    assert (item.available, item.reserved, item.sold) == (10, 0, 0)
+    assert (await shop.order_of(bought)).status is OrderStatus.EXPIRED
+    assert await kinds(shop, bought) == ["reserve", "release"]
+    assert await messages(shop, order_id) == ["order_expired", "order_reserved"]
+
+
+async def test_a_payment_after_the_expiry_of_a_cancelled_sale_is_refunded(shop: Shop) -> None:
+    stall, bought, order_id = await held(shop)
+    await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 second'")
+    await shop.expire()
+    async with shop.database.transaction() as session:
+        await cancel_sale(session, stall.sale_id, uuid4())
 
     assert await pay(shop, order_id) is Settlement.REFUND_DUE
     assert await pay(shop, order_id) is Settlement.ALREADY
@@ -135,8 +151,8 @@ async def test_pay_expire_and_cancel_at_once_have_one_winner(shop: Shop) -> None
     statuses = [(await shop.order_of(one)).status for one in bought]
     sold = statuses.count(OrderStatus.CONFIRMED)
     assert (item.available, item.reserved, item.sold) == (30 - sold, 0, sold)
-    # Each was paid, so whoever did not get the units gets the money back.
-    assert statuses.count(OrderStatus.REFUND_DUE) == 30 - sold
+    # Each was paid: who cancelled gets the money back, for whom it expired the gate will be asked.
+    assert statuses.count(OrderStatus.REFUND_DUE) + statuses.count(OrderStatus.EXPIRED) == 30 - sold
     for one, status in zip(bought, statuses, strict=True):
         last = "sell" if status is OrderStatus.CONFIRMED else "release"
         assert await kinds(shop, one) == ["reserve", last]

@@ -37,8 +37,8 @@ async def test_a_hold_whose_money_has_come_in_does_not_expire_before_it_is_settl
         assert await expire_due(shop.database) == 0
     assert (await shop.order_of(bought)).status is OrderStatus.RESERVED
 
-    assert await settle_captured(shop.database) == 1
-    assert await settle_captured(shop.database) == 0
+    assert await settle_captured(shop.database, shop.gate) == 1
+    assert await settle_captured(shop.database, shop.gate) == 0
     assert (await shop.order_of(bought)).status is OrderStatus.CONFIRMED
     item = await shop.item(stall)
     assert (item.reserved, item.sold) == (0, 1)
@@ -61,7 +61,7 @@ async def test_a_captured_order_cannot_be_cancelled_any_more(shop: Shop) -> None
         async with shop.database.transaction() as session:
             await cancel_order(session, order_id, bought.shopper_id)
     assert refused.value.code is Code.WRONG_STATE
-    assert await settle_captured(shop.database) == 1
+    assert await settle_captured(shop.database, shop.gate) == 1
     assert (await shop.order_of(bought)).status is OrderStatus.CONFIRMED
 
 
@@ -73,12 +73,50 @@ async def test_a_capture_whose_sale_is_cancelled_meanwhile_is_owed_a_refund(shop
     async with shop.database.transaction() as session:
         await cancel_sale(session, stall.sale_id, uuid4())
     await capture(shop, late_order)
-    await settle_captured(shop.database)
+    await settle_captured(shop.database, shop.gate)
     assert (await shop.order_of(paid)).status is OrderStatus.REFUND_DUE
     assert (await shop.order_of(late)).status is OrderStatus.REFUND_DUE
     item = await shop.item(stall)
     assert item.available + item.reserved + item.sold == item.allotment
     assert item.reserved == 0
+
+
+async def test_a_payment_after_the_expiry_waits_for_the_gate_and_buys_again(shop: Shop) -> None:
+    """Settling takes nothing; the sweep asks the gate; the drain makes the new order, with the release still due."""
+    stall = await shop.sale(payment_required=True, items={"TEE-M": 1})
+    bought, order_id = await held(shop, stall)
+    await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 minute'")
+    assert await expire_due(shop.database) == 1
+    await capture(shop, order_id)
+
+    assert await Settlements(shop.database).settle(order_id) is Settlement.LATE
+    item = await shop.item(stall)
+    assert (item.available, item.reserved, item.sold) == (1, 0, 0)
+
+    assert await settle_captured(shop.database, shop.gate) == 1
+    assert await settle_captured(shop.database, shop.gate) == 0
+    await shop.settle(stall)
+    item = await shop.item(stall)
+    assert (item.available, item.reserved, item.sold) == (0, 0, 1)
+    rows = await shop.sql("SELECT status FROM orders WHERE shopper_id = :s ORDER BY created_at", s=bought.shopper_id)
+    assert [row.status for row in rows] == ["expired", "confirmed"]
+    assert await Settlements(shop.database).settle(order_id) is Settlement.ALREADY
+
+
+async def test_a_late_payment_that_bought_again_is_owed_once_when_the_sale_is_cancelled(shop: Shop) -> None:
+    stall = await shop.sale(payment_required=True, items={"TEE-M": 1})
+    _, order_id = await held(shop, stall)
+    await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 minute'")
+    await expire_due(shop.database)
+    await capture(shop, order_id)
+    await settle_captured(shop.database, shop.gate)
+    await shop.settle(stall)
+    async with shop.database.transaction() as session:
+        assert await cancel_sale(session, stall.sale_id, uuid4()) == 0
+    assert await Settlements(shop.database).settle(order_id) is Settlement.ALREADY
+    await settle_captured(shop.database, shop.gate)
+    rows = await shop.sql("SELECT status FROM orders ORDER BY created_at")
+    assert [row.status for row in rows] == ["expired", "refund_due"]
 
 
 async def test_payments_that_arrive_together_are_settled_together(shop: Shop) -> None:

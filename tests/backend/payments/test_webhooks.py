@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from backend.core.signing import derive_key
 from backend.models import OrderStatus
+from backend.orders import settle_captured
 from backend.payments import CAPTURED, SIGNATURE_HEADER, TOLERANCE_S, Callback, Sandbox, is_signed, sign
 from tests.backend.server import as_shopper, free_origin, serving
 from tests.backend.shop import Bought, Shop, Stall
@@ -188,6 +189,34 @@ async def test_a_wrong_amount_is_recorded_and_alarmed_and_not_applied(
     assert (event.kind, event.detail["order_id"]) == ("payment_mismatch", str(order_id))
     (row,) = await shop.sql("SELECT status FROM payments")
     assert row.status == "open"
+
+
+async def test_money_that_comes_too_late_is_taken_and_decided_by_the_gate(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    """The provider hears that it was taken; the shopper finds both orders, each saying what it is."""
+    stall, bought, order_id = await held(shop)
+    _, payment_id = await open_payment(client, shop, bought, order_id)
+    await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 second'")
+    await shop.expire()
+
+    assert (await Sandbox(shop.settings).send(captured(payment_id))).json() == {"result": "captured"}
+    assert await settle_captured(shop.database, shop.gate) == 1
+    await shop.settle(stall)
+
+    assert await results(shop) == ["confirmed"]
+    headers = as_shopper(shop, bought.shopper_id)
+    orders = (await client.get("/api/v1/orders", headers=headers)).json()["orders"]
+    assert [(one["status"], "paid_at" in one, "pay_by" in one) for one in orders] == [
+        ("confirmed", True, False), ("expired", False, True),
+    ]  # fmt: skip
+    claims = (await client.get(f"/api/v1/me/claims?sale={stall.slug}", headers=headers)).json()["claims"]
+    assert sorted(claim["status"] for claim in claims) == ["confirmed", "expired"]
+    for claim in claims:
+        ticket = (await client.get(claim["ticket_path"], headers=headers)).json()
+        assert ticket["status"] == claim["status"]
+    again = await client.post(f"/api/v1/orders/{order_id}/pay", headers=headers)
+    assert (again.status_code, again.json()["state"]) == (409, "expired")
 
 
 async def test_other_types_and_unknown_payments_are_recorded_only(client: httpx.AsyncClient, shop: Shop) -> None:
