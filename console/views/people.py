@@ -77,7 +77,7 @@ def _add(why_not: str) -> None:
         role = _role(f"person-role-{number}")
         password = st.text_input(
             "First password", key=f"person-password-{number}", type="password", max_chars=256,
-            help="Twelve characters or more. Tell it by another way than e-mail.",
+            help="Eight characters or more. Tell it by another way than e-mail.",
         )  # fmt: skip
         pressed = st.form_submit_button(
             "Add",
@@ -105,8 +105,10 @@ def _change(people: list[dict[str, Any]], me: Operator, why_not: str) -> None:
     st.caption("A change signs the person out everywhere, so that it holds at once. Somebody must stay owner.")
     with st.container(horizontal=True):
         save = parts.action_button("Save role", f"person {chosen}: role", why_not=why_not)
-        label, disabled = ("Let sign in again", False) if person["disabled"] else ("Dismiss", True)
-        with st.container(key=f"danger-person-{label.lower().replace(' ', '-')}"):
+        verb, disabled = ("Let sign in again:", False) if person["disabled"] else ("Dismiss", True)
+        # The label names the person: a press that comes before the choice has arrived falls on a button that is gone.
+        label = f"{verb} {wording.literal(person['email'], 60)}"
+        with st.container(key="danger-person" if disabled else "calm-person"):
             toggle = parts.action_button(label, f"person {chosen}: disabled", why_not=why_not)
     parts.show_problem(f"person {chosen}: role")
     parts.show_problem(f"person {chosen}: disabled")
