@@ -164,6 +164,16 @@ class Gate:
         answers = await self.store.acknowledge("acknowledge", (keys.lane, keys.claims), args)
         return [answer == GateAnswer.DONE for answer in answers]
 
+    async def is_safe(self, lane_id: LaneId, last: JournalEntry) -> bool:
+        """Whether everything up to this entry is safe, and is what the store has now.
+
+        False when the store has another entry there, or none: who read it asked a server that has been replaced.
+        Raises ``GateUnavailable`` when the store does not say so in time.
+        """
+        keys = keys_of(lane_id)
+        answer = await self.store.acknowledge("vouch", (keys.lane, keys.journal), (str(last.entry_id), last.digest))
+        return bool(answer == GateAnswer.DONE)
+
     async def release(self, lane_id: LaneId, releases: Sequence[Release], *, generation: int) -> list[Applied]:
         """Give units back, each at most once by its cause. At most ``RELEASES_MAX``."""
         assert 0 < len(releases) <= RELEASES_MAX, len(releases)

@@ -46,7 +46,7 @@ class GateAnswer(StrEnum):
     ENDED = "ENDED"
     LIMIT_REACHED = "LIMIT_REACHED"
     CONFLICT = "CONFLICT"
-    """This generation was loaded with another nonce."""
+    """The lane holds something else than the caller means: another load, journal or claims."""
 
 
 class JournalKind(StrEnum):

@@ -194,6 +194,10 @@ class Drain:
         position = None if cursor.seq is None else cursor.start
         if not entries:
             return Drained(cursor=position), cursor.generation
+        if facts.acknowledged and not await self._gate.is_safe(lane_id, entries[-1]):
+            # Read from a primary that has been replaced and does not know it (frozen, cut off), or lost since. What
+            # would be applied from there, the elected one sells to others, and promises them.
+            raise GateUnavailable("the journal that was read is not the one that is safe")
 
         if by_parts:
             sieve = Sieve(session, self._gate, lane_id, facts)

@@ -47,6 +47,8 @@ class ItemFacts:
     payment_required: bool
     hold_s: int
     cancelled: bool
+    acknowledged: bool = False
+    """What the sale's shoppers are told must be safe: so must be what the ledger is told."""
 
 
 @dataclass(slots=True)

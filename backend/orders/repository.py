@@ -55,7 +55,7 @@ async def lock_item(session: AsyncSession, item_id: UUID) -> tuple[ItemFacts, Fa
         await session.execute(
             text("""
                 SELECT i.sale_id, i.id, i.sku, i.available, i.price_minor, i.currency,
-                       s.payment_required, s.hold_s, s.stage = 'cancelled',
+                       s.payment_required, s.hold_s, s.stage = 'cancelled', s.durability <> 'everysec',
                        CASE WHEN s.fault IN ('regressed', 'forked') AND EXISTS (
                                 SELECT 1 FROM closed_generations g WHERE g.item_id = i.id AND g.closed_at >= (
                                     SELECT max(e.at) FROM sale_events e
@@ -68,7 +68,7 @@ async def lock_item(session: AsyncSession, item_id: UUID) -> tuple[ItemFacts, Fa
     ).first()
     if row is None:
         return None
-    return ItemFacts(*row[:9]), Fault(row[9]) if row[9] else None
+    return ItemFacts(*row[:10]), Fault(row[10]) if row[10] else None
 
 
 async def set_fault(session: AsyncSession, sale_id: UUID, fault: Fault) -> bool:

@@ -9,7 +9,7 @@ from backend.gate import GateAnswer, JournalKind, Outcome
 from backend.gate.scripts import SCRIPTS, Script
 
 NAMES = ["acknowledge", "adjust", "admit", "applied", "configure", "load", "read", "rebuild", "refill",
-         "release", "reload", "retake"]  # fmt: skip
+         "release", "reload", "retake", "vouch"]  # fmt: skip
 WORD = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)*\b")
 # Redis commands and other capitals that are no answers.
 COMMANDS = {"TIME", "COUNT", "MAXLEN", "EXISTS", "DEL", "GET", "SET", "RENAME", "UNLINK"}

@@ -1,0 +1,66 @@
+"""What shoppers are told must be safe, so must be what the ledger is told: a primary that was replaced without knowing
+it has a journal that looks whole, and the elected one sells its units again."""
+
+import dataclasses
+
+import pytest
+
+from backend.gate import GateUnavailable, JournalEntry, LaneId
+from backend.gate.gate import Gate
+from tests.support.shop import Shop
+
+
+async def _acknowledged(shop: Shop) -> None:
+    await shop.rows("UPDATE sales SET durability = 'acknowledged' WHERE id = :sale RETURNING id", sale=shop.sale_id)
+
+
+async def _orders(shop: Shop) -> int:
+    return len(await shop.rows("SELECT 1 FROM orders"))
+
+
+async def test_a_journal_that_is_safe_is_applied(shop: Shop) -> None:
+    await _acknowledged(shop)
+    for _ in range(3):
+        await shop.lane.admit(shop.lane.attempt())
+    await shop.drain()
+    assert await _orders(shop) == 3
+
+
+@pytest.mark.parametrize("durability", ["acknowledged", "everysec"])
+async def test_nothing_is_applied_that_the_store_does_not_vouch_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    if durability == "acknowledged":
+        await _acknowledged(shop)
+    await shop.drain()
+    asked: list[JournalEntry] = []
+
+    async def replaced(_: Gate, __: LaneId, last: JournalEntry) -> bool:
+        asked.append(last)
+        return False
+
+    monkeypatch.setattr(Gate, "is_safe", replaced)
+    await shop.lane.admit(shop.lane.attempt())
+    if durability == "everysec":  # which promises less, and costs nothing: it is not even asked
+        await shop.drain()
+        assert (await _orders(shop), asked) == (1, [])
+        return
+    with pytest.raises(GateUnavailable, match="not the one that is safe"):
+        await shop.drain()
+    assert [one.entry_id.seq for one in asked] == [1], "the last entry of the batch speaks for all before it"
+    assert await _orders(shop) == 0
+    monkeypatch.undo()
+    await shop.drain()
+    assert await _orders(shop) == 1
+
+
+async def test_the_store_vouches_for_its_own_history_alone(shop: Shop) -> None:
+    await shop.lane.admit(shop.lane.attempt(), shop.lane.attempt())
+    gate, lane_id = shop.lane.gate, shop.lane.lane_id
+    reading = await gate.read(lane_id)
+    (last,) = await gate.entries(lane_id, start=reading.last, count=1)
+    assert await gate.is_safe(lane_id, last)
+    assert not await gate.is_safe(lane_id, dataclasses.replace(last, digest="0" * 40)), "another history"
+    later = dataclasses.replace(last, entry_id=last.entry_id._replace(seq=last.entry_id.seq + 1))
+    assert not await gate.is_safe(lane_id, later), "an entry that it never had, or has lost"
+    assert (await gate.read(lane_id)).last == last.entry_id
