@@ -25,6 +25,8 @@ from console.session import api_client, operator, token
 READING_TTL_S = 0.9
 WATCHED_LIMIT = 256
 HISTORY_TTL_S = 6 * 3_600
+GAP_MS = 5_000
+"""Readings come once a second while somebody watches; a few may be lost. A longer gap is filled from the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,16 @@ def _poll(merchant_id: str, sale_id: str, _bearer: str) -> Reading:
         return Reading(None, [], explain(error).what, time.monotonic())
     read_at_s = time.monotonic()
     history = _history(merchant_id, sale_id)
-    if not history.points():
-        _begin(history, client, sale_id, _bearer)
-    history.add(units_of(live))
+    units, known = units_of(live), history.points()
+    if not known or units.at_ms - known[-1].at_ms > GAP_MS:
+        _catch_up(history, client, sale_id, _bearer)
+    history.add(units)
     return Reading(live, _series(client, sale_id, _bearer), "", read_at_s)
 
 
-def _begin(history: UnitsHistory, client: ApiClient, sale_id: str, bearer: str) -> None:
-    """What happened before the first viewer came, from the ledger. Without it the chart begins with them."""
+def _catch_up(history: UnitsHistory, client: ApiClient, sale_id: str, bearer: str) -> None:
+    """What happened while nobody watched, from the ledger. Without it the chart would say that nothing did: its steps
+    hold the last value they know until the next one. What is known already stays: an older point is dropped."""
     with suppress(ApiError, Unreachable):
         answer = client.get(f"/operator/sales/{sale_id}/replay", bearer, timeout=LIVE_TIMEOUT, attempts=1)
         for units in replayed_units(answer.data["points"]):

@@ -51,7 +51,7 @@ def _draw(sale: dict[str, Any], reading: Reading, now: dict[str, Any], history: 
     with st.container(key="card-audit", border=True):
         _audit(now, zone)
     with st.container(key="card-throughput", border=True):
-        st.markdown("**Attempts a second, by outcome**")
+        st.markdown("**Attempts a second**")
         figure = _drawn(sale["id"], reading.read_at_s, zone, parts.mode(), reading, history)
         st.plotly_chart(figure, theme=None, key="live-room", config=CHART, alt=CHART_WORDS)
     if len(now["items"]) > 1:
@@ -144,16 +144,16 @@ def figures_html(reading: Reading, now: dict[str, Any], mode: Mode) -> str:
         ),
         _figure("Attempts / s", wording.count(sum(second.values())), f"peak {wording.count(peak)} in view"),
         _figure(
-            "Admitted / throttle",
+            "Admitted / rate",
             f"{wording.count(second['reserved'])} / {wording.figure(throttle['rate_per_s'])}",
             f"repeat {wording.lag(throttle['repeat_window_ms'])}",
         ),
         _figure(
-            "Gate to order p95",
+            "Gate to order",
             wording.lag(now.get("order_delay_p95_ms")),
-            f"oldest {wording.lag(now.get('order_lag_ms'))}",
+            f"p95, oldest {wording.lag(now.get('order_lag_ms'))}",
         ),
-        _figure("Backlog", backlog, f"{wording.count(now['pending_releases'])} releases open"),
+        _figure("Backlog", backlog, f"{wording.count(now['pending_releases'])} releases"),
     ]
     return f'<div class="sp-figures">{"".join(cards)}</div>'
 

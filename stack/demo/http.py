@@ -83,6 +83,8 @@ class Client:
     async def _exchange(self, raw: bytes) -> Answer:
         connection = self._free.pop() if self._free else None
         if connection is None or connection[0].at_eof() or connection[1].is_closing():
+            if connection is not None:
+                connection[1].close()  # the server has hung up; a writer that is only dropped warns of it later
             connection = await asyncio.open_connection(self._host, self._port)
         reader, writer = connection
         try:

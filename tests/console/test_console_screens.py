@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from console.history import Units
 from tests.console.peer import NASTY, Peer, make_sale, stamp
 from tests.console.test_console_pages import button, press, texts
 
@@ -201,6 +202,21 @@ def test_the_chart_begins_before_the_first_viewer(open_app: Opener, peer: Peer) 
     open_app("token-owner", "sale", sale="1")
     history = poller._history("m-ember", "1").points()
     assert [p.sold for p in history][:3] == [0, 122, 200]
+
+
+def test_what_happened_while_nobody_watched_is_filled_in(open_app: Opener, peer: Peer) -> None:
+    from console import poller
+
+    sale = peer.add(make_sale("1", "live"))
+    opens = datetime.fromisoformat(sale["opens_at"])
+    history = poller._history("m-ember", "1")
+    history.add(Units(at_ms=int(opens.timestamp() * 1_000), allotment=200, available=200, reserved=0, sold=0, drift=0))
+    open_app("token-owner", "sale", sale="1")
+    # The known point, the two of the replay that came after it, and the reading itself.
+    assert [p.sold for p in poller._history("m-ember", "1").points()] == [0, 122, 200, 122]
+    poller._poll.clear()  # type: ignore[attr-defined]
+    open_app("token-owner", "sale", sale="1")
+    assert len(peer.sent("GET", "/replay")) == 1, "asked for a gap, not at each reading"
 
 
 def test_a_live_chart_keeps_its_identity_while_its_figure_changes(open_app: Opener, peer: Peer) -> None:

@@ -242,24 +242,3 @@ def _with_port(url: str, port: int) -> str:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user}{at}{host.partition(':')[0]}:{port}"))
-
-
-def family(server: Server) -> list[int]:
-    """A server and all its descendants: PostgreSQL's back ends each lead a group of their own."""
-    found = [] if server.pid is None else [server.pid]
-    parents = _parents()
-    for pid in found:  # grows while it is walked
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
-
-
-def _parents() -> dict[int, int]:
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                # The name in brackets may hold spaces and brackets of its own.
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    return parents

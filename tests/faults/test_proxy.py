@@ -16,10 +16,12 @@ class Echo:
     """A server that answers each line with itself, and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.met = 0
         self.asked: list[bytes] = []
         self.port = 0
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.met += 1
         try:
             while line := await reader.readline():
                 self.asked.append(line)
@@ -99,7 +101,7 @@ async def test_a_silent_partition_answers_nobody_old_or_new_and_no_request_arriv
     new = await dial(proxy)
     assert await old.is_left_waiting()
     assert await new.is_left_waiting()
-    assert echo.asked == [b"before\n"]
+    assert (echo.met, echo.asked) == (1, [b"before\n"])
 
 
 async def test_when_a_partition_heals_its_connections_end_and_new_ones_work(proxy: Proxy, dial: Dial) -> None:

@@ -1,7 +1,6 @@
 """The faults themselves, each a function from its parameters to what a drill injects."""
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
@@ -12,9 +11,8 @@ from pathlib import Path
 
 import asyncpg
 
-from stack.servers import Server
 from tests.faults.drill import Inject, Scene
-from tests.faults.platform import family
+from tests.faults.freezing import frozen, send
 from tests.faults.proxy import Weather
 
 KILL_POINT_WITHIN_S = 30.0
@@ -76,27 +74,12 @@ def freeze(*names: str, short_s: float = 4.0, long_s: float = 20.0) -> Inject:
     """SIGSTOP, and SIGCONT some seconds later."""
 
     async def inject(scene: Scene) -> None:
-        servers = [scene.platform.server(name) for name in names]
-        scene.begin()
-        frozen: list[int] = []
-        try:
-            for server in servers:
-                frozen += _stop(server)
+        with frozen(*(scene.platform.server(name) for name in names)):
+            scene.begin()
             await scene.for_s(short_s, long_s)
-        finally:
-            _signal(frozen, signal.SIGCONT)
-            scene.end()
+        scene.end()
 
     return inject
-
-
-def _stop(server: Server) -> list[int]:
-    """Freeze a server with its children, parents first, so that none makes more meanwhile. Returns all."""
-    stopped: list[int] = []
-    while more := [pid for pid in family(server) if pid not in stopped]:
-        _signal(more, signal.SIGSTOP)
-        stopped += more
-    return stopped
 
 
 def fail_over(*, then_kill: bool = False) -> Inject:
@@ -104,17 +87,14 @@ def fail_over(*, then_kill: bool = False) -> Inject:
 
     async def inject(scene: Scene) -> None:
         old = await scene.platform.primary(scene.sale.item_id)
-        scene.begin()
-        frozen = _stop(old)
-        try:
+        with frozen(old) as stopped:
+            scene.begin()
             new = await scene.platform.next_primary(old, scene.sale.item_id)
             scene.notes.append(f"{new.name} after {old.name}")
             await scene.for_s(1.0, 5.0)
-        finally:
             if then_kill:
-                _signal(frozen, signal.SIGKILL)
-            _signal(frozen, signal.SIGCONT)
-            scene.end()
+                send(stopped, signal.SIGKILL)
+        scene.end()
 
     return inject
 
@@ -135,24 +115,12 @@ def freeze_replicas(*, short_s: float = 8.0, long_s: float = 20.0) -> Inject:
     """No replica follows: the primary must stop selling rather than sell what it alone knows."""
 
     async def inject(scene: Scene) -> None:
-        replicas = await scene.platform.replicas(scene.sale.item_id)
-        scene.begin()
-        frozen: list[int] = []
-        try:
-            for replica in replicas:
-                frozen += _stop(replica)
+        with frozen(*await scene.platform.replicas(scene.sale.item_id)):
+            scene.begin()
             await scene.for_s(short_s, long_s)
-        finally:
-            _signal(frozen, signal.SIGCONT)
-            scene.end()
+        scene.end()
 
     return inject
-
-
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def weather(proxy: str, kind: Weather, *, short_s: float = 4.0, long_s: float = 20.0) -> Inject:

@@ -176,6 +176,10 @@ async def test_a_paid_order_is_not_cancelled_here(
     refused = await owner.post(f"{path}/refunded", {"reason": "by mistake"})
     assert (refused.status_code, refused.json()["state"]) == (409, "confirmed")
     await sql(state, "UPDATE orders SET status = 'refund_due' WHERE id = :id", id=UUID(order["id"]))
+    other = await owner.make_sale("another-of-theirs")
+    elsewhere = f"/sales/{other['id']}/orders/{order['id']}"
+    for action in ("cancel", "refunded"):
+        assert (await owner.post(f"{elsewhere}/{action}", {"reason": "x"})).status_code == 404
     assert (await owner.ok(f"{path}/refunded", {"reason": "bank transfer 12"}))["status"] == "refunded"
 
 
