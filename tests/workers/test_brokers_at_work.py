@@ -47,7 +47,12 @@ class AtWork:
         """One shopper's unit, over HTTP; the shopper."""
         shopper = await self.shop.shopper()
         headers = as_shopper(self.shop, shopper)
-        made = await client.post(f"/api/v1/sales/{stall.slug}/items/TEE-M/link", headers=headers)
+        async with asyncio.timeout(30):
+            while True:
+                made = await client.post(f"/api/v1/sales/{stall.slug}/items/TEE-M/link", headers=headers)
+                if made.status_code != 503:  # on a machine that is busy for seconds the gate answers late
+                    break
+                await asyncio.sleep(0.2)
         assert made.status_code == 201, made.text
         bought = await client.post(made.json()["buy_path"], headers={**headers, "Idempotency-Key": "one"})
         assert bought.status_code == 202, bought.text

@@ -279,6 +279,7 @@ async def test_acknowledged_reservations_survive_a_failover(tmp_path: Path, dura
         old = await servers.primary()
         replica = next(one for one in servers.members if one is not old)
         async with old.admin() as admin:
+            await _has_its_file(replica)
             lane = Lane(gate, admin)
             await lane.load(1_000_000, durability=durability)
             told = await _sold_until_both_died(lane, gate, old, replica)
@@ -290,6 +291,16 @@ async def test_acknowledged_reservations_survive_a_failover(tmp_path: Path, dura
     lost = [reservation for reservation in told if reservation not in kept]
     assert len(told) >= 100
     assert (len(lost) > 0) == (durability is EVERYSEC), len(lost)
+
+
+async def _has_its_file(replica: SentinelMember) -> None:
+    """After a full synchronisation a replica writes its file anew: until that is done it has none to come back with."""
+    async with replica.admin() as admin, asyncio.timeout(60):
+        while True:
+            info = await admin.info("persistence")
+            if info["aof_enabled"] and not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _sold_until_both_died(lane: Lane, gate: Gate, old: SentinelMember, replica: SentinelMember) -> set[str]:
