@@ -34,7 +34,7 @@ demo: install ## run a sample sale from end to end (ARGS=--exit ends by itself)
 	@exec $(BIN)/python -m stack.cli demo $(ARGS)
 
 test: install-dev ## pass every test on real servers
-	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: install ## measure the hot path beside its references (ARGS=--quick: small)
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -17,16 +17,26 @@ import pytest_asyncio
 from stack.servers import GateServer, PostgresServer
 from stack.servers.postgres import APP_ROLE, OWNER_ROLE
 
-_PROJECT = Path(__file__).parents[1]
+_TESTS = Path(__file__).parent
+_PROJECT = _TESTS.parent
 _TEMPLATE = "stampede_template"
 _MIGRATION_TIMEOUT_S = 60
 # Long enough for the settings' check, and plainly of no worth.
 _SECRET_KEY = "tests-only-" + "0" * 32
 _numbers = itertools.count(1)
 
+_LONG_FIRST = ("e2e", "workers", "stack", "concurrency", "deploy")
+"""Folders whose files take longest: begun last, one of them would keep one process busy while the other is idle."""
+
 # Durability against a power cut costs more than everything else a test database does, and no test cuts the
 # power: a killed PostgreSQL recovers without it, because the operating system keeps what was written.
 _TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "300"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; within a folder the order stays."""
+    rank = {folder: place for place, folder in enumerate(_LONG_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(_TESTS).parts[0], len(rank)))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -33,7 +33,7 @@ from tests.support.shop import Shop
 
 T = TypeVar("T")
 UNITS, LIMIT, SHOPPERS, KEYS = 4, 2, 4, 3
-EXAMPLES, STEPS = 24, 40
+EXAMPLES, STEPS = 16, 40
 
 
 class Crash(Exception):

@@ -115,8 +115,12 @@ class DeployedEdge:
 
     def workers(self) -> set[int]:
         """nginx's worker processes: a reload brings new ones."""
-        (master,) = self._children(self.process.pid, "nginx")
+        (master,) = self.masters()
         return set(self._children(master, "nginx"))
+
+    def masters(self) -> list[int]:
+        """The nginx that the shell has started, if it still runs."""
+        return self._children(self.process.pid, "nginx")
 
     @staticmethod
     def _children(pid: int, name: str) -> list[int]:
@@ -162,7 +166,9 @@ async def deployed(tmp_path: Path) -> AsyncIterator[DeployedEdge]:
         ]
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                shell,
+                # A test run in the background of a script was told to ignore SIGQUIT, and a shell cannot trap what
+                # it was started to ignore; an engine starts it with every signal as it comes.
+                *("env", "--default-signal", shell),
                 str(ROOT / "deploy" / "edge.sh"),
                 *command,
                 env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "EDGE_LOOKUP_S": "0.2"},
@@ -181,10 +187,24 @@ async def deployed(tmp_path: Path) -> AsyncIterator[DeployedEdge]:
                         await asyncio.sleep(0.05)
             yield edge
         finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGQUIT)
-                await asyncio.wait_for(process.wait(), _WAIT_S)
+            await _end(edge)
             claim.release()
+
+
+async def _end(edge: DeployedEdge) -> None:
+    """Whatever state it is in: a shell that does not pass the signal on leaves no nginx behind."""
+    process = edge.process
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGQUIT)
+    try:
+        await asyncio.wait_for(process.wait(), _WAIT_S)
+    except TimeoutError:
+        for pid in edge.masters():
+            os.kill(pid, signal.SIGTERM)
+        process.kill()
+        await process.wait()
+        raise
 
 
 async def test_it_serves(deployed: DeployedEdge) -> None:

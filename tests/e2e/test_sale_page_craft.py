@@ -19,6 +19,7 @@ expect.set_options(timeout=20_000)
 
 Visit = Callable[..., Awaitable[Page]]
 _KINDS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+_TWO_KINDS = _KINDS[1:3]
 _WORDS = """First run, **sewn in Porto**.
 
 ### Made of
@@ -99,21 +100,24 @@ async def test_axe_finds_nothing_before_it_in_any_language_nor_when_it_is_cancel
     platform: Platform, merchant: Merchant, visit: Visit, token: str
 ) -> None:
     sale = await merchant.sell(_parka(opens_in_s=600))
-    await _check([await visit(sale.url, scheme=scheme, width=width) for scheme, width in _KINDS], "upcoming")
+    await _check([await visit(sale.url, scheme=scheme, width=width) for scheme, width in _TWO_KINDS], "upcoming")
+    # Colours and widths are the style sheet's, words the catalogue's: each language once as a phone, once as a desktop.
     for locale in ("en", "de", "ar"):
-        for scheme, width in _KINDS:
+        for scheme, width in _TWO_KINDS:
             page = await visit(sale.url, token=token, scheme=scheme, width=width, locale=locale)
             await expect(page.locator("#delivery-form")).to_be_visible()
             await _check([page], "upcoming")
-    for scheme, width in _KINDS:
+            await page.close()
+    for scheme, width in _TWO_KINDS:
         assert await _faults(await visit(f"{platform.url}/", scheme=scheme, width=width)) == []
     await sale.command("cancel", reason="a test")
-    await _check([await visit(sale.url, scheme=scheme, width=width) for scheme, width in _KINDS], "cancelled")
+    await _check([await visit(sale.url, scheme=scheme, width=width) for scheme, width in _TWO_KINDS], "cancelled")
 
 
 async def test_axe_would_find_a_fault(merchant: Merchant, visit: Visit, token: str) -> None:
     sale = await merchant.sell(_parka(opens_in_s=600))
     page = await visit(sale.url, token=token)
+    await expect(page.locator("#delivery-form")).to_be_visible()
     await page.evaluate("""() => {
         document.querySelector("#pictures img").removeAttribute("alt");
         document.querySelector("label[for=delivery-city]").remove();

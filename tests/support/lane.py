@@ -1,12 +1,13 @@
 """One lane in a real gate store, with what tests need beyond the product: another clock, dumps, a failover."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from backend.gate import (
     Applied,
@@ -119,6 +120,17 @@ class Lane:
 
     async def set_config(self, **fields: Any) -> None:
         await self.admin.hset(self.keys.config, mapping=fields)
+
+    @asynccontextmanager
+    async def store_setting(self, name: str, value: object) -> AsyncIterator[None]:
+        """Another value of a setting on every node of the store: a Cluster's client asks just one of them by itself."""
+        everywhere = {"target_nodes": RedisCluster.ALL_NODES} if isinstance(self.admin, RedisCluster) else {}
+        before = (await self.admin.config_get(name))[name]
+        await self.admin.config_set(name, value, **everywhere)
+        try:
+            yield
+        finally:
+            await self.admin.config_set(name, before, **everywhere)
 
     async def last_try(self, shopper: UUID) -> int:
         """Ms of the shopper's last try that reached the bucket, 0 for none."""

@@ -141,16 +141,12 @@ async def test_without_memory_nothing_is_written(lane: Lane) -> None:
     await lane.load(5)
     await lane.buy()
     before = await lane.everything()
-    normal = (await lane.admin.config_get("maxmemory"))["maxmemory"]
-    await lane.admin.config_set("maxmemory", 1)
-    try:
+    async with lane.store_setting("maxmemory", 1):
         with pytest.raises(GateUnavailable, match="OOM"):
             await lane.admit(lane.attempt(), lane.attempt())
         with pytest.raises(GateUnavailable, match="OOM"):
             await lane.gate.adjust(lane.lane_id, cause=uuid4(), units=1, generation=1)
         reading = await lane.gate.read(lane.lane_id)
-    finally:
-        await lane.admin.config_set("maxmemory", normal)
     assert (reading.available, reading.held) == (4, 1)
     assert await lane.everything() == before
     assert (await lane.buy()).outcome is Outcome.RESERVED

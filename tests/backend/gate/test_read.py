@@ -99,8 +99,5 @@ async def test_a_slot_of_the_clock_is_taken_once(gate: Gate, lane: Lane) -> None
 
 async def test_fitness_of_the_stacks_own_store(gate: Gate, lane: Lane) -> None:
     assert await gate.fitness() == []
-    await lane.admin.config_set("maxmemory-policy", "allkeys-lru")
-    try:
+    async with lane.store_setting("maxmemory-policy", "allkeys-lru"):
         assert any("noeviction" in fault for fault in await gate.fitness())
-    finally:
-        await lane.admin.config_set("maxmemory-policy", "noeviction")
