@@ -14,6 +14,7 @@ from backend.core.metrics import serve_metrics
 from backend.jobs import Enqueuer, Queue, make_broker
 from backend.settings import get_settings
 from workers.actors import register
+from workers.life import SignsOfLife
 from workers.runtime import Runtime
 
 log = get_logger()
@@ -48,6 +49,7 @@ def main() -> None:
     enqueuer = Enqueuer(broker)
     runtime = Runtime(settings, enqueuer)
     register(broker, runtime)
+    broker.add_middleware(SignsOfLife(runtime.gate))
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,11 +7,12 @@ the same finds nothing left to do. When the store that holds the slots is down t
 import asyncio
 import signal
 import time
+from contextlib import suppress
 
 from backend.core.ids import new_id
 from backend.core.log import configure_logging, get_logger
 from backend.core.metrics import CLOCK_TICKS, CLOCK_TICKS_MISSED, serve_metrics
-from backend.gate import Gate, GateUnavailable
+from backend.gate import Gate, GateUnavailable, Heartbeats
 from backend.jobs import Enqueuer, Job, contracts, make_broker
 from backend.settings import get_settings
 
@@ -39,7 +40,10 @@ class Clock:
     def __init__(self, gate: Gate, enqueuer: Enqueuer) -> None:
         self._gate = gate
         self._enqueue = enqueuer
+        self._heartbeats = Heartbeats(gate)
         self._owner = new_id().hex
+        self._broker_took = ""
+        """What became of the newest nudge: ``up`` or ``down``; nothing while another clock sends them all."""
 
     async def tick(self, second: int) -> list[Job]:
         """Nudge what is due in this second (since the epoch). Returns what was sent."""
@@ -52,9 +56,17 @@ class Clock:
             mine = [True] * len(due)
         sent = [job for job, is_mine in zip(due, mine, strict=True) if is_mine]
         for job in sent:
-            if not await self._enqueue(job):
+            taken = await self._enqueue(job)
+            self._broker_took = "up" if taken else "down"
+            if not taken:
                 break  # the broker is down: the other nudges would only wait for the same time-out
+        if not sent:
+            self._broker_took = ""
         return sent
+
+    async def _beat(self) -> None:
+        with suppress(GateUnavailable):  # nobody can read it either
+            await self._heartbeats.beat("clock", self._owner, self._broker_took)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Tick at each full second until told to stop. A tick that comes late is not made up for."""
@@ -62,6 +74,7 @@ class Clock:
         while not stopping.is_set():
             now = time.time()
             await self.tick(int(now))
+            await self._beat()
             CLOCK_TICKS.inc()
             CLOCK_TICKS_MISSED.inc(max(0, int(now) - last - 1))
             last = int(now)

@@ -6,7 +6,6 @@ from pathlib import Path
 from dramatiq.asyncio import get_event_loop_thread
 from prometheus_client import REGISTRY
 
-from backend.core.breaker import CircuitState
 from backend.core.metrics import watch_circuit
 from backend.gate import Gate
 from backend.jobs import Enqueue, Enqueuer
@@ -23,7 +22,9 @@ class Runtime:
         self.database = Database(make_engine(settings, role="worker"))
         self.gate = Gate.connect(settings.gate_url, timeout_s=settings.gate_timeout_s, name="worker")
         self.enqueue: Enqueue = enqueuer
-        watch_circuit("ledger", lambda: self.database.circuit is not CircuitState.CLOSED)
+        watch_circuit("ledger", lambda: self.database.circuit)
+        watch_circuit("gate", lambda: self.gate.circuit)
+        watch_circuit("broker", lambda: enqueuer.circuit)
         self.stopping = asyncio.Event()
         """Set once, when the process is told to end: a drain then stops between two batches."""
 

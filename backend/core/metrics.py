@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 
+from backend.core.breaker import CircuitState
+
 _CALL_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _WORK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -38,9 +40,9 @@ CIRCUIT_OPEN = Gauge(
 )
 
 
-def watch_circuit(dependency: str, is_open: Callable[[], bool]) -> None:
-    """Export the state of a circuit breaker; ``is_open`` is called at each scrape, from another thread."""
-    CIRCUIT_OPEN.labels(dependency).set_function(lambda: float(is_open()))
+def watch_circuit(dependency: str, state: Callable[[], CircuitState]) -> None:
+    """Export a circuit breaker; ``state`` is called at each scrape, from another thread."""
+    CIRCUIT_OPEN.labels(dependency).set_function(lambda: float(state() is not CircuitState.CLOSED))
 
 
 def serve_metrics(listen: str | None) -> None:

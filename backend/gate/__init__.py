@@ -5,6 +5,7 @@ It knows Redis and nothing of HTTP, SQL or jobs.
 
 from backend.gate.admission import Admission, LaneAdmission, Overloaded
 from backend.gate.gate import BATCH_MAX, RELEASES_MAX, Gate
+from backend.gate.heartbeats import Heartbeat, Heartbeats
 from backend.gate.identity import reservation_bytes, reservation_id
 from backend.gate.journal import JournalBroken, JournalEntry, verify_chain
 from backend.gate.keys import FIRST_LANE, LaneId, LaneKeys
@@ -57,6 +58,8 @@ __all__ = [
     "Gate",
     "GateAnswer",
     "GateUnavailable",
+    "Heartbeat",
+    "Heartbeats",
     "JournalBroken",
     "JournalEntry",
     "JournalKind",

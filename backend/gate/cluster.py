@@ -11,10 +11,11 @@ and scripts are refused (``TRYAGAIN``): unavailable for as long as the move take
 
 import asyncio
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from backend.core.breaker import Breaker
 from backend.core.log import get_logger
 from backend.core.store_address import HostPort, StoreAddress
 from backend.gate.wire import Asked, Endpoint, GateUnavailable, Moved, PrimaryWire, Wire
@@ -143,8 +144,18 @@ def _looked_at(task: "asyncio.Task[None]") -> None:
 class ClusterWire:
     """What a ``Wire`` is for one server, for a cluster: one connection a node, each command to its slot's node."""
 
-    def __init__(self, slots: SlotMap, address: StoreAddress, *, timeout_s: float, name: str) -> None:
+    def __init__(
+        self,
+        slots: SlotMap,
+        address: StoreAddress,
+        *,
+        timeout_s: float,
+        name: str,
+        new_breaker: Callable[[], Breaker] | None = None,
+    ) -> None:
+        """``new_breaker`` makes the breaker of a node: one that is silent must not keep callers from the others."""
         self._slots = slots
+        self._new_breaker = new_breaker
         self._address = address
         self._timeout_s = timeout_s
         self._name = name
@@ -206,7 +217,8 @@ class ClusterWire:
         if wire is None:
             self._forget_strangers()
             endpoint = Endpoint.of(self._address, node, name=self._name)
-            wire = self._wires[node] = PrimaryWire(endpoint, timeout_s=self._timeout_s)
+            breaker = self._new_breaker() if self._new_breaker is not None else None
+            wire = self._wires[node] = PrimaryWire(endpoint, timeout_s=self._timeout_s, breaker=breaker)
         return wire
 
     def _forget_strangers(self) -> None:

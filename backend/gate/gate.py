@@ -5,16 +5,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
+from backend.core.breaker import CircuitState
+from backend.core.store_address import StoreTopology
 from backend.gate.fitness import faults_of
 from backend.gate.journal import JournalEntry, read_entry
 from backend.gate.keys import DIRECTORY, SLOT_PREFIX, LaneId, keys_of
-from backend.gate.outcomes import GateAnswer, Outcome
+from backend.gate.outcomes import GateAnswer
+from backend.gate.replies import (
+    config_fields,
+    differences,
+    entry_or_none,
+    int_or_none,
+    read_applied,
+    read_decision,
+    read_lane,
+)
 from backend.gate.store import Store, unavailable_on_error
 from backend.gate.values import (
     Applied,
     Attempt,
     Batch,
-    Decision,
     Durability,
     EntryId,
     LaneConfig,
@@ -27,45 +37,6 @@ from backend.gate.values import (
 BATCH_MAX = 256
 """Attempts in one call of ``admit``: about 1 ms of Redis, so that no other command waits for longer."""
 RELEASES_MAX = 500
-
-_RETRY = frozenset({Outcome.REPEATED, Outcome.THROTTLED, Outcome.NOT_OPEN})
-_HELD = frozenset({Outcome.RESERVED, Outcome.REPLAYED})
-_OUTCOMES = {one.value: one for one in Outcome}
-
-
-def _entry_or_none(text: str) -> EntryId | None:
-    return EntryId.parse(text) if text else None
-
-
-def _int_or_none(text: str) -> int | None:
-    return int(text) if text else None
-
-
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def config_fields(config: LaneConfig) -> list[Any]:
-    """The configuration as the field-value list that the scripts read."""
-    fields: list[Any] = [
-        *("config_version", config.config_version),
-        *("opens_at_ms", config.opens_at_ms),
-        *("closes_at_ms", config.closes_at_ms),
-        *("paused", int(config.paused)),
-        *("per_shopper_limit", config.per_shopper_limit),
-        *("rate_per_s", config.throttle.rate_per_s),
-        *("burst", config.throttle.burst),
-        *("wait_budget_ms", config.throttle.wait_budget_ms),
-        *("repeat_window_ms", config.throttle.repeat_window_ms),
-        *("backlog_max", config.backlog_max),
-        *("link_epoch", config.link_epoch),
-        *("link_ttl_s", config.link_ttl_s),
-        *("durability", config.durability.value),
-        *("epochs", ",".join(f"{epoch}:{till or 0}" for epoch, till in sorted(config.accepted_epochs.items()))),
-    ]
-    for epoch, secret in config.secrets.items():
-        fields += (f"secret:{epoch}", secret.hex())
-    return fields
 
 
 class Gate:
@@ -100,7 +71,7 @@ class Gate:
             ),
             (generation, nonce, units, *config_fields(config)),
         )
-        return _applied(reply)
+        return read_applied(reply)
 
     async def admit(
         self,
@@ -141,12 +112,12 @@ class Gate:
             ),
             args,
         )
-        now_ms, applied = int(reply[2]), _entry_or_none(reply[3])
+        now_ms, applied = int(reply[2]), entry_or_none(reply[3])
         return Batch(
             EntryId(int(reply[0]), int(reply[1])),
             now_ms,
             applied,
-            [_decision(reply[at], reply[at + 1], reply[at + 2], now_ms, applied) for at in range(5, len(reply), 3)],
+            [read_decision(reply[at], reply[at + 1], reply[at + 2], now_ms, applied) for at in range(5, len(reply), 3)],
             # A lane that does not say, or says something newer than this code, gets the stronger promise.
             acknowledge=reply[4] != Durability.EVERYSEC,
         )
@@ -164,14 +135,17 @@ class Gate:
         answers = await self.store.acknowledge("acknowledge", (keys.lane, keys.claims), args)
         return [answer == GateAnswer.DONE for answer in answers]
 
-    async def is_safe(self, lane_id: LaneId, last: JournalEntry) -> bool:
-        """Whether everything up to this entry is safe, and is what the store has now.
+    async def vouches(self, lane_id: LaneId, last: JournalEntry, *, safe: bool) -> bool:
+        """Whether the store that takes writes now has this very entry, and so everything up to it.
 
-        False when the store has another entry there, or none: who read it asked a server that has been replaced.
-        Raises ``GateUnavailable`` when the store does not say so in time.
+        False when it has another there, or none: who read it asked a server that has been replaced. With ``safe``,
+        only once the entry is safe too. Raises ``GateUnavailable`` when the store does not say so in time.
         """
         keys = keys_of(lane_id)
-        answer = await self.store.acknowledge("vouch", (keys.lane, keys.journal), (str(last.entry_id), last.digest))
+        asked = (keys.lane, keys.journal), (str(last.entry_id), last.digest)
+        if not safe and not self.is_replicated:
+            return True  # nobody can have been put in its place
+        answer = await (self.store.acknowledge("vouch", *asked) if safe else self.store.run("vouch", *asked))
         return bool(answer == GateAnswer.DONE)
 
     async def release(self, lane_id: LaneId, releases: Sequence[Release], *, generation: int) -> list[Applied]:
@@ -185,7 +159,7 @@ class Gate:
             "release", (keys.lane, keys.claims, keys.shoppers, keys.causes, keys.journal), args
         )
         return [
-            Applied(GateAnswer(reply[at]), _entry_or_none(reply[at + 1]), _int_or_none(reply[at + 2]))
+            Applied(GateAnswer(reply[at]), entry_or_none(reply[at + 1]), int_or_none(reply[at + 2]))
             for at in range(0, len(reply), 3)
         ]
 
@@ -206,7 +180,7 @@ class Gate:
                 retake.release_cause.hex if retake.release_cause else "",
             ),
         )
-        return Applied(GateAnswer(reply[0]), _entry_or_none(reply[1]), _int_or_none(reply[2]))
+        return Applied(GateAnswer(reply[0]), entry_or_none(reply[1]), int_or_none(reply[2]))
 
     async def live_claim(self, lane_id: LaneId, reservation_id: UUID) -> tuple[EntryId, int] | None:
         """The journal entry and the units that a reservation's live claim holds, None when it has none."""
@@ -221,7 +195,7 @@ class Gate:
         """Raise the allotment by ``units``, or lower it when negative: ``NOT_ENOUGH`` below the available ones."""
         keys = keys_of(lane_id)
         reply = await self.store.run("adjust", (keys.lane, keys.causes, keys.journal), (generation, cause.hex, units))
-        return _applied(reply)
+        return read_applied(reply)
 
     async def configure(
         self, lane_id: LaneId, config: LaneConfig, *, generation: int, clear_fault: bool = False
@@ -241,15 +215,19 @@ class Gate:
         keys = keys_of(lane_id)
         return GateAnswer(await self.store.run("configure", (keys.config, keys.lane), (generation, 0, fault)))
 
-    async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
-        """One lane at one instant; with ``cursor``, what the journal holds there."""
+    async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None, sure: bool = False) -> LaneReading:
+        """One lane at one instant; with ``cursor``, what the journal holds there.
+
+        ``sure``: by the server that takes writes, or not at all. One that was replaced, and does not know it yet, shows
+        a history that has ended; nobody must be judged, and no sale stopped, by that.
+        """
         keys = keys_of(lane_id)
         reply = await self.store.run(
             "read",
             (keys.config, keys.lane, keys.journal, keys.applied, keys.counts),
-            (str(cursor) if cursor else "",),
+            (str(cursor) if cursor else "", int(sure)),
         )
-        return _reading(lane_id, reply)
+        return read_lane(lane_id, reply)
 
     async def secrets(self, lane_id: LaneId) -> dict[int, bytes]:
         """The link secrets the lane knows, by epoch."""
@@ -303,7 +281,7 @@ class Gate:
     async def applied(self, lane_id: LaneId) -> EntryId | None:
         """The last entry committed to the ledger, as published."""
         async with unavailable_on_error():
-            return _entry_or_none(await self.store.client.get(keys_of(lane_id).applied) or "")
+            return entry_or_none(await self.store.client.get(keys_of(lane_id).applied) or "")
 
     async def series(self, lane_id: LaneId, *, since_s: int) -> list[tuple[int, dict[str, int]]]:
         """Outcomes in each second with traffic since ``since_s`` (seconds since the epoch), oldest first."""
@@ -315,7 +293,7 @@ class Gate:
             pipe.xrevrange(keys.series, max=f"({since_ms}", count=1)
             pipe.hgetall(keys.counts)
             flushes, before, current = await pipe.execute()
-        return _differences([fields for _, fields in (*before, *flushes)] + [current], since_s)
+        return differences([fields for _, fields in (*before, *flushes)] + [current], since_s)
 
     async def directory(self) -> dict[UUID, LaneEntry]:
         """All items that have a lane."""
@@ -357,63 +335,20 @@ class Gate:
             seconds, micros = await self.store.client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
+    @property
+    def is_replicated(self) -> bool:
+        """Whether another server may be put in the place of the one that answers."""
+        return self.store.address.topology is not StoreTopology.STANDALONE
+
+    @property
+    def circuit(self) -> CircuitState:
+        """Whether the store is asked at all."""
+        return self.store.circuit
+
+    async def look_again(self) -> None:
+        """Find the server anew for plain commands: the one they reached has been replaced. Those under way fail."""
+        await self.store.look_again()
+
     async def fitness(self) -> list[str]:
         """Why this store must not carry a sale; empty when it may."""
         return await faults_of(self.store)
-
-
-def _applied(reply: Sequence[str]) -> Applied:
-    return Applied(GateAnswer(reply[0]), _entry_or_none(reply[1]), _int_or_none(reply[2]), _int_or_none(reply[3]))
-
-
-def _decision(outcome: str, first: str, second: str, now_ms: int, applied: EntryId | None) -> Decision:
-    kind = _OUTCOMES[outcome]  # `Outcome(outcome)` takes four times as long
-    if kind in _HELD:
-        return Decision(kind, EntryId.parse(first), int(second), now_ms, 0, applied)
-    return Decision(kind, None, 0, now_ms, int(first) if kind in _RETRY else 0, applied)
-
-
-def _reading(lane_id: LaneId, reply: Sequence[Any]) -> LaneReading:
-    config, lane, counts = _pairs(reply[1]), _pairs(reply[2]), _pairs(reply[3])
-    if not lane or not config:
-        return LaneReading(lane_id, loaded=False, read_at_ms=int(reply[0]))
-    counts.pop("second", None)
-    return LaneReading(
-        lane_id,
-        loaded=True,
-        read_at_ms=int(reply[0]),
-        generation=int(lane["generation"]),
-        seq=int(lane["seq"]),
-        digest=lane["digest"],
-        available=int(lane["available"]),
-        held=int(lane["held"]),
-        allotment=int(lane["allotment"]),
-        nonce=lane["nonce"],
-        config_version=int(config["config_version"]),
-        paused=config["paused"] == "1",
-        fault=lane.get("fault", ""),
-        opens_at_ms=int(config["opens_at_ms"]),
-        closes_at_ms=int(config["closes_at_ms"]),
-        link_epoch=int(config["link_epoch"]),
-        link_ttl_s=int(config["link_ttl_s"]),
-        applied=_entry_or_none(reply[4]),
-        journal_left=_int_or_none(reply[5]),
-        cursor_left=_int_or_none(reply[6]),
-        cursor_digest=reply[7] or None,
-        outcomes={name: int(value) for name, value in counts.items()},
-    )
-
-
-def _differences(sums: Sequence[Mapping[str, str]], since_s: int) -> list[tuple[int, dict[str, int]]]:
-    """Seconds out of running sums: each flush holds all outcomes up to its second."""
-    series: list[tuple[int, dict[str, int]]] = []
-    before: dict[str, int] = {}
-    for flush in sums:
-        now = {name: int(value) for name, value in flush.items()}
-        second = now.pop("second", 0)
-        grown = {name: value - before.get(name, 0) for name, value in now.items()}
-        before = now
-        changed = {name: value for name, value in grown.items() if value > 0}
-        if second >= since_s and changed:
-            series.append((second, changed))
-    return series

@@ -21,6 +21,7 @@ name                   type    meaning                                          
 ``{i:l}:series``       stream  outcomes so far, once a second with traffic                         last 7,200
 ``stampede:lanes``     hash    item → JSON: which sale, slug, SKU and how many lanes               retention
 ``stampede:clock:…``   string  a tick of the clock that somebody has taken                         one minute
+``stampede:alive``     hash    worker or clock → when it was last alive, and what it said          one minute
 =====================  ======  ==================================================================  ==============
 
 Retention ends 24 h after the sale is reconciled; nothing is trimmed by length before (the series is no record
@@ -34,6 +35,7 @@ from uuid import UUID
 
 DIRECTORY = "stampede:lanes"
 SLOT_PREFIX = "stampede:clock:"
+HEARTBEATS = "stampede:alive"
 FIRST_LANE = 0
 """The lane of an item while each has one."""
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from backend.gate.gate import Gate, config_fields
+from backend.gate.gate import Gate
 from backend.gate.journal import JournalBroken, JournalEntry, read_entry
 from backend.gate.keys import LaneId, keys_of
 from backend.gate.outcomes import GateAnswer
+from backend.gate.replies import config_fields
 from backend.gate.store import unavailable_on_error
 from backend.gate.values import EntryId, LaneConfig
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import hiredis
 
+from backend.core.breaker import Breaker
 from backend.core.log import get_logger
 from backend.core.store_address import HostPort, StoreAddress
 
@@ -113,13 +114,20 @@ Dial = Callable[[], Awaitable["Connection"]]
 class Wire:
     """Calls to one server. Connects when first used, and again by the first call after a loss."""
 
-    def __init__(self, where: str | Endpoint | Dial, *, timeout_s: float, name: str = "") -> None:
-        """``where`` is a ``redis://`` address, a server, or what finds one anew for each connection."""
+    def __init__(
+        self, where: str | Endpoint | Dial, *, timeout_s: float, name: str = "", breaker: Breaker | None = None
+    ) -> None:
+        """``where`` is a ``redis://`` address, a server, or what finds one anew for each connection.
+
+        A server that accepts connections and says nothing costs whoever dials it the whole time-out: ``breaker``
+        lets one caller a time do so. A connection that is up needs none, for a call that is not answered ends it.
+        """
         if isinstance(where, str):
             address = StoreAddress.parse(where)
             where = Endpoint.of(address, address.hosts[0], name=name, database=address.database)
         self._where = where
         self._timeout_s = timeout_s
+        self._breaker = breaker
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
 
@@ -196,6 +204,12 @@ class Wire:
             self._connection = task.result()
 
     async def _open(self) -> "Connection":
+        if self._breaker is None:
+            return await self._dial()
+        with self._breaker.guard(lambda _: True):
+            return await self._dial()
+
+    async def _dial(self) -> "Connection":
         if isinstance(self._where, Endpoint):
             return await self._where.dial(self._timeout_s)
         async with asyncio.timeout(self._timeout_s):

@@ -7,6 +7,7 @@ import dramatiq
 from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
+from backend.core.breaker import Breaker, CircuitState
 from backend.core.log import get_logger
 from backend.core.metrics import NUDGES
 from backend.jobs.broker import JobBroker
@@ -19,6 +20,8 @@ Enqueue = Callable[..., Awaitable[bool]]
 """``await enqueue(job, *args)``: whether the broker took the nudge."""
 
 ENQUEUE_TIMEOUT_S = 4.0
+_FAILURES_MAX = 2
+"""A broker that says nothing costs whoever asks it four seconds."""
 
 
 class Enqueuer:
@@ -26,6 +29,12 @@ class Enqueuer:
 
     def __init__(self, broker: JobBroker) -> None:
         self._sender = Sender(broker)
+        self._breaker = Breaker("broker", failures_max=_FAILURES_MAX)
+
+    @property
+    def circuit(self) -> CircuitState:
+        """Whether the broker is asked at all."""
+        return self._breaker.state
 
     async def __call__(self, job: Job, *args: str | int) -> bool:
         """Nudge a worker. A broker that is down costs a delay until the clock's next tick, so that is logged,
@@ -34,8 +43,9 @@ class Enqueuer:
             queue_name=job.queue.value, actor_name=job.name, args=args, kwargs={}, options={}
         )
         try:
-            async with asyncio.timeout(ENQUEUE_TIMEOUT_S):
-                await asyncio.wrap_future(self._sender.submit(message))
+            with self._breaker.guard(lambda _: True):
+                async with asyncio.timeout(ENQUEUE_TIMEOUT_S):
+                    await asyncio.wrap_future(self._sender.submit(message))
         except (BrokerError, RedisError, OSError, TimeoutError) as error:
             log.warning("job.not_enqueued", job=job.name, error=type(error).__name__)
             NUDGES.labels(job.name, "refused").inc()

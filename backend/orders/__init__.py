@@ -1,7 +1,7 @@
 """Orders: journals drained into the ledger, holds that expire, units given back, cancellations."""
 
 from backend.orders.by_operator import cancel_by_operator, mark_refunded
-from backend.orders.delivery import delivery_of, keep_delivery
+from backend.orders.delivery import delivery_for, delivery_of, keep_delivery
 from backend.orders.drain import Drain, Drained
 from backend.orders.expiry import expire_due
 from backend.orders.faults import record_fault
@@ -35,6 +35,7 @@ __all__ = [
     "cancel_sale",
     "claims_of_shopper",
     "confirm_paid",
+    "delivery_for",
     "delivery_of",
     "expire_due",
     "keep_delivery",

@@ -19,6 +19,11 @@ async def delivery_of(session: AsyncSession, slug: str, shopper_id: UUID) -> Del
     return await repository.details_of(session, await _sale(session, slug), shopper_id)
 
 
+async def delivery_for(session: AsyncSession, sale_id: UUID, shopper_id: UUID) -> DeliveryDetails | None:
+    """What a shopper gave for a sale, for its merchant; None when nothing was given."""
+    return await repository.details_of(session, sale_id, shopper_id)
+
+
 async def keep_delivery(session: AsyncSession, slug: str, shopper_id: UUID, values: Mapping[str, str]) -> None:
     """Keep what the shopper gives for this sale, in the place of what was given before. Raises ``NOT_FOUND``."""
     await repository.put_details(session, await _sale(session, slug), shopper_id, values)

@@ -80,7 +80,10 @@ class Drain:
                 await _pause(stopping, CHECK_EVERY_S)
                 continue
             check_at = min(time.monotonic() + CHECK_EVERY_S, until)
-            while time.monotonic() < check_at and not stopping.is_set():
+            while (left_s := check_at - time.monotonic()) > 0 and not stopping.is_set():
+                if not cursors:
+                    await _pause(stopping, left_s)
+                    break
                 try:
                     news = await self._gate.wait_for_entries(cursors, block_ms=BLOCK_MS)
                 except GateUnavailable:
@@ -96,7 +99,8 @@ class Drain:
     ) -> int:
         """Apply everything these lanes have; one that fails does not hold up the others.
 
-        ``cursors`` is brought up to date, so that the next wait starts behind what was applied.
+        ``cursors`` is brought up to date, so that the next wait starts behind what was applied. A lane whose gate did
+        not answer is taken out: it has entries, so a wait for it would end at once, and its turn is the next look.
         """
         total = 0
         for lane_id in lanes:
@@ -108,6 +112,7 @@ class Drain:
                     cursors[lane_id] = drained.cursor or await self._newest(lane_id, cursors[lane_id])
                 except GateUnavailable as error:
                     log.warning("drain.gate_unavailable", item_id=str(lane_id.item_id), error=str(error))
+                    cursors.pop(lane_id, None)
                     break
                 total += drained.applied
                 more = drained.more
@@ -178,11 +183,12 @@ class Drain:
         facts, standing = locked
         if standing in BLOCKING_FAULTS:
             return Drained(), cursor.generation
+        rows: list[JournalEntry] = []
         try:
             rows = await self._gate.entries(lane_id, start=cursor.start, count=BATCH_MAX + 1)
             entries = _continue(cursor, rows)
         except JournalBroken as error:
-            broken = Fault.FORKED if _reaches(await self._gate.read(lane_id), cursor) else Fault.REGRESSED
+            broken = await self._what_is_broken(lane_id, cursor, rows)
             await record_fault(
                 session,
                 sale_id=cursor.sale_id,
@@ -194,9 +200,10 @@ class Drain:
         position = None if cursor.seq is None else cursor.start
         if not entries:
             return Drained(cursor=position), cursor.generation
-        if facts.acknowledged and not await self._gate.is_safe(lane_id, entries[-1]):
+        if not await self._gate.vouches(lane_id, entries[-1], safe=facts.acknowledged):
             # Read from a primary that has been replaced and does not know it (frozen, cut off), or lost since. What
             # would be applied from there, the elected one sells to others, and promises them.
+            await self._gate.look_again()
             raise GateUnavailable("the journal that was read is not the one that is safe")
 
         if by_parts:
@@ -218,6 +225,16 @@ class Drain:
             await record_fault(session, sale_id=cursor.sale_id, item_id=lane_id.item_id, fault=fault, detail=detail)
         more = len(rows) > BATCH_MAX and stopped_at is None
         return Drained(position, len(entries), more, fault), cursor.generation
+
+    async def _what_is_broken(self, lane_id: LaneId, cursor: Cursor, rows: list[JournalEntry]) -> Fault:
+        """Lost history, or another one. Raises ``GateUnavailable`` when neither is: the journal was read elsewhere."""
+        at_cursor = None if cursor.seq is None else cursor.start
+        reading = await self._gate.read(lane_id, cursor=at_cursor, sure=True)
+        was_there = bool(rows) and (rows[0].entry_id, rows[0].digest) == (cursor.start, cursor.digest)
+        if at_cursor is not None and not was_there and reading.cursor_digest == cursor.digest:
+            await self._gate.look_again()
+            raise GateUnavailable("the journal was read from a server that has been replaced")
+        return Fault.FORKED if _reaches(reading, cursor) else Fault.REGRESSED
 
     async def _write(self, session: AsyncSession, lane_id: LaneId, entries: Sequence[JournalEntry]) -> Fault | None:
         """A part of a batch: the parts before it have moved the item's counters."""

@@ -123,7 +123,7 @@ class Recovery:
     async def _look(self, lanes: SaleLanes) -> bool:
         """Whether the sale had to be stopped for something that a rebuild mends. Raises ``GateUnavailable``."""
         for item, cursor, lane_id in _loaded(lanes):
-            reading = await self._gate.read(lane_id, cursor=applied_entry(cursor))
+            reading = await self._gate.read(lane_id, cursor=applied_entry(cursor), sure=True)
             fault = history_fault(cursor, reading)
             if fault is None and reading.fault == REBUILT:
                 await self._let_go(lanes.sale.id)
@@ -224,7 +224,11 @@ class Recovery:
             # A ledger that was restored to an earlier moment may lack what earlier rebuilds had taken in.
             for aside in range(cursor.generation + 1, reading.generation + 1):
                 await self._bring_in(session, lane_id, tally, after=None, before=aside)
-            await self._bring_in(session, lane_id, tally, after=known if intact else None)
+            last = await self._bring_in(session, lane_id, tally, after=known if intact else None)
+            if self._gate.is_replicated and reading.loaded and last != reading.last:
+                # Read from a primary that has been replaced: what it has not got would be cleared, and end as lost.
+                await self._gate.look_again()
+                raise GateUnavailable(f"the journal was read up to {last}, and the lane is at {reading.last}")
             superseded = await repository_recovery.supersede_outbox(session, lane_id)
             await repository_recovery.close_generation(
                 session, cursor, fault=fault, survivors=tally.survivors, superseded=superseded
@@ -247,7 +251,7 @@ class Recovery:
 
     async def _read(self, session: AsyncSession, lane_id: LaneId) -> tuple[JournalCursor, LaneReading]:
         row = await repository_recovery.cursor_row(session, lane_id)
-        return row, await self._gate.read(lane_id, cursor=applied_entry(row))
+        return row, await self._gate.read(lane_id, cursor=applied_entry(row), sure=True)
 
     async def _joined(self, session: AsyncSession, lane_id: LaneId, newest: EntryId | None = None) -> _Begun:
         row = await repository_recovery.cursor_row(session, lane_id)
@@ -264,12 +268,15 @@ class Recovery:
 
     async def _bring_in(
         self, session: AsyncSession, lane_id: LaneId, tally: _Tally, *, after: EntryId | None, before: int | None = None
-    ) -> None:
-        """Take what only the gate knows into the ledger: everything above ``after``, which the ledger has applied."""
+    ) -> EntryId | None:
+        """Take what only the gate knows into the ledger: everything above ``after``, which the ledger has applied.
+
+        Returns the journal's last entry.
+        """
         while True:
             page = await surviving_entries(self._gate, lane_id, after=after, count=PAGE, before=before)
             if page.last is None:
-                return
+                return after
             after = page.last
             found = candidates(page.entries)
             tally.unusable += page.unreadable + found.unusable
@@ -321,7 +328,7 @@ class Recovery:
         async with self._database.transaction() as session:
             lanes = await lanes_of_sale(session, sale_id)
         for _, cursor, lane_id in _loaded(lanes):
-            reading = await self._gate.read(lane_id, cursor=applied_entry(cursor))
+            reading = await self._gate.read(lane_id, cursor=applied_entry(cursor), sure=True)
             if not reading.loaded or history_fault(cursor, reading) or latched_fault(reading) is Fault.REGRESSED:
                 return False
         automatic = lanes.sale.recovery is RecoveryPolicy.AUTOMATIC

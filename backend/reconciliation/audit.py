@@ -61,7 +61,7 @@ async def _audit(database: Database, gate: Gate, sale_id: UUID, tick: AuditTick)
     first = await balance(database, gate, sale_id)
     if suspects := _suspects(first):
         await asyncio.sleep(CONFIRM_AFTER_S)
-        second = await balance(database, gate, sale_id)
+        second = await balance(database, gate, sale_id, sure=True)
         confirmed = [item for item in _suspects(second) if item.ledger.item_id in _ids(suspects)]
         if confirmed:
             tick.faults += await _stop(database, gate, second, confirmed)

@@ -49,13 +49,13 @@ class Examination:
         return not any(found.total for found in self.findings) and not self.over_allotment
 
 
-async def balance(database: Database, gate: Gate, sale_id: UUID) -> Balance:
-    """The equation of a sale, now. Cheap: two indexed reads and one script a lane.
+async def balance(database: Database, gate: Gate, sale_id: UUID, *, sure: bool = False) -> Balance:
+    """The equation of a sale, now. Cheap: two indexed reads and one script a lane. ``sure`` as in ``Gate.read``.
 
     Raises ``Refused`` NOT_FOUND, and ``GateUnavailable`` when the gate does not answer: an unknown figure is not
     a drift.
     """
-    return (await _examine(database, gate, sale_id, rules=False)).balance
+    return (await _examine(database, gate, sale_id, rules=False, sure=sure)).balance
 
 
 async def run(
@@ -70,7 +70,7 @@ async def examine_and_store(
     database: Database, gate: Gate, sale_id: UUID, *, trigger: str, operator_id: UUID | None = None
 ) -> tuple[ReconciliationRun, Examination]:
     """A run with what it looked at."""
-    seen = await _examine(database, gate, sale_id, rules=True)
+    seen = await _examine(database, gate, sale_id, rules=True, sure=True)
     stored = ReconciliationRun(
         sale_id=sale_id,
         trigger=trigger,
@@ -102,7 +102,7 @@ async def examine_and_store(
     return stored, seen
 
 
-async def _examine(database: Database, gate: Gate, sale_id: UUID, *, rules: bool) -> Examination:
+async def _examine(database: Database, gate: Gate, sale_id: UUID, *, rules: bool, sure: bool) -> Examination:
     """Ledger first, then gate; see ``backend.reconciliation.balance`` for why in this order."""
     for tries_left in reversed(range(TORN_TRIES)):
         async with database.transaction() as session:
@@ -111,7 +111,7 @@ async def _examine(database: Database, gate: Gate, sale_id: UUID, *, rules: bool
             if ledger is None:
                 raise Refused(Code.NOT_FOUND)
             found, over, terminal = await _ask(session, sale_id) if rules else ([], 0, False)
-        seen = Examination(await _read_gate(gate, ledger), found, over, terminal)
+        seen = Examination(await _read_gate(gate, ledger, sure=sure), found, over, terminal)
         if not seen.balance.torn or not tries_left:
             break
         await asyncio.sleep(TORN_PAUSE_S)
@@ -126,9 +126,11 @@ async def _ask(session: AsyncSession, sale_id: UUID) -> tuple[list[Findings], in
     return found, over, await repository.terminal(session, sale_id)
 
 
-async def _read_gate(gate: Gate, ledger: LedgerSnapshot) -> Balance:
+async def _read_gate(gate: Gate, ledger: LedgerSnapshot, *, sure: bool) -> Balance:
     cursors = lanes_of(ledger.items)
-    readings = await asyncio.gather(*(gate.read(cursor.lane_id, cursor=cursor.entry_id) for cursor in cursors))
+    readings = await asyncio.gather(
+        *(gate.read(cursor.lane_id, cursor=cursor.entry_id, sure=sure) for cursor in cursors)
+    )
     return compare(ledger, {reading.lane_id: reading for reading in readings})
 
 

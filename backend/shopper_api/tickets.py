@@ -88,13 +88,18 @@ class TicketEndpoint(Endpoint):
             # The view may be older than the ticket. Read again, and if the gate still has not the entry that it
             # signed for, it has lost its tail: the one way to notice that when nothing new was written since.
             view = await views.reread(ticket.lane_id)
-            last = view.reading.last
-            if view.reading.loaded and last < ticket.entry_id:
-                log.error("gate.regressed", item_id=str(ticket.lane_id.item_id), last=str(last))
-                await self._state.gate.latch(ticket.lane_id, "regressed", generation=last.generation)
+            if view.reading.loaded and view.reading.last < ticket.entry_id:
+                await self._look_for_loss(ticket)
             return view
         except GateUnavailable:
             return None
+
+    async def _look_for_loss(self, ticket: Ticket) -> None:
+        """Stop the lane if the store that takes writes has not the entry either."""
+        reading = await self._state.gate.read(ticket.lane_id, sure=True)
+        if reading.loaded and reading.last < ticket.entry_id:
+            log.error("gate.regressed", item_id=str(ticket.lane_id.item_id), last=str(reading.last))
+            await self._state.gate.latch(ticket.lane_id, "regressed", generation=reading.generation)
 
     def _tell(
         self, view: LaneView | None, ticket: Ticket, tell: Callable[..., None], reply: Callable[[Reply], None]

@@ -39,6 +39,7 @@ class _Store:
         self._store = store
         self._at = at
         self.client = _Client(store.client, at)
+        self.address = store.address
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         await self._at(f"before {name}")

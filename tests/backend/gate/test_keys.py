@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from backend.gate import EntryId, LaneEntry, LaneId, LaneKeys, Rebuild, Release
+from backend.gate import EntryId, Heartbeats, LaneEntry, LaneId, LaneKeys, Rebuild, Release
 from backend.gate import keys as keys_module
 from tests.support.lane import Lane
 
@@ -51,6 +51,7 @@ async def test_a_used_lane_has_the_documented_types_and_no_other_key(lane: Lane,
     await lane.buy()
     await lane.gate.enter(LaneEntry(lane.lane_id.item_id, uuid4(), "slug", "SKU"))
     await lane.gate.take_slots(["orders.drain:7"], "me", ttl_ms=60_000)
+    await Heartbeats(lane.gate).beat("worker", "me")
     rebuilt = Lane(lane.gate, admin)
     await rebuilt.load()
     await Rebuild(lane.gate, rebuilt.lane_id, generation=2, nonce="2").begin(EntryId(1, 0))

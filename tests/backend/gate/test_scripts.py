@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from backend.gate import GateAnswer, JournalKind, Outcome
 from backend.gate.scripts import SCRIPTS, Script
 
-NAMES = ["acknowledge", "adjust", "admit", "applied", "configure", "load", "read", "rebuild", "refill",
+NAMES = ["acknowledge", "adjust", "admit", "applied", "beat", "configure", "load", "read", "rebuild", "refill",
          "release", "reload", "retake", "vouch"]  # fmt: skip
 WORD = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)*\b")
 # Redis commands and other capitals that are no answers.

@@ -111,8 +111,8 @@ async def test_a_stale_reading_does_not_bring_the_marker_back(shop: Shop) -> Non
     await shop.sql("UPDATE reservations SET expires_at = now() - interval '1 second'")
 
     class Sleepy(Gate):
-        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
-            reading = await super().read(lane_id, cursor=cursor)
+        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None, sure: bool = False) -> LaneReading:
+            reading = await super().read(lane_id, cursor=cursor, sure=sure)
             await shop.expire()
             await shop.settle(stall)
             return reading

@@ -82,14 +82,14 @@ async def test_a_single_odd_reading_stops_nothing(shop: Shop) -> None:
     class Blinking(Gate):
         looks = 0
 
-        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
+        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None, sure: bool = False) -> LaneReading:
             type(self).looks += 1
             if self.looks == 1:
                 await tamper(shop, stall, 1)
-                reading = await super().read(lane_id, cursor=cursor)
+                reading = await super().read(lane_id, cursor=cursor, sure=sure)
                 await tamper(shop, stall, -1)
                 return reading
-            return await super().read(lane_id, cursor=cursor)
+            return await super().read(lane_id, cursor=cursor, sure=sure)
 
     tick = await audit_tick(shop.database, Blinking(shop.gate.store))
 

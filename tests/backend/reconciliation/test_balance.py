@@ -23,9 +23,9 @@ class Between(Gate):
         super().__init__(gate.store)
         self._happening = happening
 
-    async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
+    async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None, sure: bool = False) -> LaneReading:
         await self._happening()
-        return await super().read(lane_id, cursor=cursor)
+        return await super().read(lane_id, cursor=cursor, sure=sure)
 
 
 async def take(shop: Shop, stall: Stall, gate: Gate | None = None) -> Balance:
@@ -248,7 +248,7 @@ async def test_the_other_order_would_cry_wolf(shop: Shop) -> None:
     await shop.drain(stall)
 
     class Early(Gate):
-        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None) -> LaneReading:
+        async def read(self, lane_id: LaneId, *, cursor: EntryId | None = None, sure: bool = False) -> LaneReading:
             return early
 
     assert (await take(shop, stall, Early(shop.gate.store))).drift != 0
