@@ -33,6 +33,17 @@ def effect(rate_per_s: float, crowd: int, available: int) -> str:
     )
 
 
+def outlook(rate_per_s: float, crowd: int, available: int) -> str:
+    """The same in a few words, for under a figure; what ends first is what is said."""
+    if available <= 0:
+        return "nothing available"
+    if crowd <= 0:
+        return "nobody turned away"
+    if crowd <= available:
+        return f"crowd clears in ~{_span(crowd / rate_per_s)}"
+    return f"sold out in ~{_span(available / rate_per_s)}"
+
+
 def pace(rate_per_s: float, burst: int, units: int) -> str:
     """How fast a sale can sell out under its throttle: the figure that a rate is chosen by."""
     if units <= burst:

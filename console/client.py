@@ -19,6 +19,8 @@ from console.errors import ApiError, FieldError, SessionEnded, Unreachable
 
 API = "/api/v1"
 TIMEOUT = httpx.Timeout(connect=2.0, read=10.0, write=5.0, pool=2.0)
+UPLOAD_TIMEOUT = httpx.Timeout(connect=2.0, read=60.0, write=15.0, pool=2.0)
+"""A picture is encoded in four files before the answer comes: seconds of a busy core."""
 LIVE_TIMEOUT = httpx.Timeout(connect=0.5, read=1.5, write=0.5, pool=0.5)
 """A live view that waited longer than its allowed lag of 2 s would show an old figure anyway."""
 
@@ -28,7 +30,7 @@ RETRIED = frozenset({502, 503, 504})
 BODY_LIMIT_BYTES = 16 * 1024 * 1024
 """Answers are read into memory whole; long ones (the ledger) are streamed, see `download`."""
 
-Method = Literal["POST", "PATCH", "DELETE"]
+Method = Literal["POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,17 @@ class ApiClient:
             headers["If-Match"] = if_match
         return self._call(method, path, token, body=body, headers=headers, timeout=TIMEOUT)
 
+    def upload(
+        self, path: str, token: str, *, idempotency_key: str, content: bytes, media_type: str, params: Mapping[str, str]
+    ) -> Reply:
+        """Send a file as it is, once."""
+        headers = {"Idempotency-Key": idempotency_key, "Content-Type": media_type}
+        return self._call("POST", path, token, params=params, content=content, headers=headers, timeout=UPLOAD_TIMEOUT)
+
+    def render(self, text: str, token: str) -> str:
+        """A description as the page shows it, as HTML. It changes nothing, so it has no key."""
+        return str(self._call("POST", "/operator/prose", token, body={"text": text}, timeout=TIMEOUT).data["html"])
+
     def sign_in(self, email: str, password: str) -> Reply:
         """Exchange an operator's e-mail and password for a token; wrong ones are a 401."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
@@ -129,13 +142,13 @@ class ApiClient:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: httpx.Timeout,
     ) -> Reply:
         sent = dict(headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        content = None
         if body is not None:
             content = orjson.dumps(body)
             sent["Content-Type"] = "application/json"

@@ -7,7 +7,7 @@ memory. What the API sends goes through unchanged: it has already made the cells
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from starlette.concurrency import run_in_threadpool
@@ -38,10 +38,14 @@ def ledger_href(sale_id: str) -> str:
     return f"{_PREFIX}/sales/{quote(sale_id, safe='')}/ledger.ndjson"
 
 
-def orders_href(sale_id: str, status: str) -> str:
-    """Address of a sale's orders as CSV, all or those of one state."""
-    query = f"?status={quote(status, safe='')}" if status else ""
-    return f"{_PREFIX}/sales/{quote(sale_id, safe='')}/orders.csv{query}"
+def orders_href(sale_id: str, status: str, *, delivery: bool = False) -> str:
+    """Address of a sale's orders as CSV, all or those of one state; with addresses it is recorded who took them."""
+    return f"{_PREFIX}/sales/{quote(sale_id, safe='')}/orders.csv{_orders_query(status, delivery)}"
+
+
+def _orders_query(status: str, delivery: bool) -> str:
+    query = urlencode({name: value for name, value in (("status", status), ("delivery", delivery and "true")) if value})
+    return f"?{query}" if query else ""
 
 
 class Downloads:
@@ -77,7 +81,8 @@ class Downloads:
         sale_id, status = request.path_params["sale_id"], request.query_params.get("status", "")
         if not _ID.fullmatch(sale_id) or not _STATUS.fullmatch(status):
             return _missing()
-        path = f"/operator/sales/{sale_id}/orders/export" + (f"?status={status}" if status else "")
+        delivery = request.query_params.get("delivery") == "true"
+        path = f"/operator/sales/{sale_id}/orders/export{_orders_query(status, delivery)}"
         return await self._stream(request, path, _TYPES["csv"], f"orders-{sale_id}.csv")
 
     async def _stream(self, request: Request, path: str, media_type: str, file_name: str) -> Response:

@@ -4,6 +4,7 @@ A live chart keeps the same `uirevision`, so zooming in survives the next tick, 
 `history.POINT_LIMIT` points a trace, as the whole figure is sent to the browser each second.
 """
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,14 +81,24 @@ class Shared(go.Figure):  # type: ignore[misc]  # Plotly has no types
         return self._drawn
 
 
-_ROWS = {"y": (0.62, 1.0), "y2": (0.42, 0.54), "y3": (0.22, 0.34), "y4": (0.0, 0.14)}
-"""Where on the figure each row is: attempts, admitted, delay, units. One time axis for all."""
-_ROW_TITLES = {
-    "y2": "Admitted a second, and the throttle",
-    "y3": "Gate to order, p95 in ms",
-    "y4": "Units: sold, reserved, available",
+ROOM_HEIGHT = 700
+_GAP = 0.065
+"""Between rows, of the figure's height: room for a title."""
+_FIRST_ROW_PARTS = 3
+"""The attempts are as high as this many of the other rows."""
+_ROWS = {
+    "y": "",
+    "y2": "Admitted a second, and the throttle (dotted)",
+    "y3": "Delay, ms: gate to order p95, gate p99 (dotted)",
+    "y4": "Backlog: accepted, not yet in the ledger",
+    "y5": "Units: sold, reserved, available",
 }
-ROOM_HEIGHT = 620
+"""The rows from top to bottom and their titles; the card's own title stands over the first."""
+_LIVE_ONLY = frozenset({"y4"})
+"""Nobody wrote the backlog down, so a replay has no row for it."""
+_DELAY_FLOOR_MS = 1.0
+"""The delay's scale is by powers of ten, which knows no zero."""
+_DELAY_SCALE_MIN_MS = 100.0
 
 
 def room(
@@ -99,59 +110,95 @@ def room(
     mode: Mode,
     *,
     revision: str,
+    live: bool = True,
 ) -> Shared:
-    """A sale on one time axis: attempts by outcome, admitted against the throttle, gate to order, units.
+    """A sale on one time axis: attempts by outcome, admitted against the throttle, delays, backlog, units.
 
-    `events` (time, label, is the opening) are marked through all four rows. Rows without figures stay, empty: a
-    chart that comes and goes would make everything below it jump.
+    `events` (time, label, is the opening) are marked through all rows. Rows without figures stay, empty: a chart that
+    comes and goes would make everything below it jump.
     """
     shown = _clocks(axis, zone_name)
+    kept = [p for p in points if not axis or p.at_ms >= axis[0].timestamp() * 1_000]
+    at = _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in kept], zone_name)
+    colours = roles(mode)
     traces = [
         _area(shown, groups.get(group, []), label, OUTCOME_COLOURS[group], mode)
         for group, (label, _) in wording.OUTCOME_GROUPS.items()
         if group != "other" or any(groups.get(group, []))
     ]
-    kept = [p for p in points if not axis or p.at_ms >= axis[0].timestamp() * 1_000]
-    at = _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in kept], zone_name)
-    colours = roles(mode)
     traces.append(_line(shown, groups.get("reserved", []), "Admitted", OUTCOME_COLOURS["reserved"], "y2"))
     traces.append(_line(at, [p.rate_per_s for p in kept], "Throttle", colours["ink"], "y2", dash="dot", shape="hv"))
-    traces.append(_line(at, [p.delay_ms for p in kept], "Gate to order", colours["ink"], "y3"))
+    traces.append(_line(at, [_floored(p.delay_ms) for p in kept], "Gate to order, ms", colours["ink"], "y3"))
+    answers = [_floored(p.gate_call_ms) for p in kept]
+    traces.append(_line(at, answers, "Gate's answer, ms", colours["grey"], "y3", dash="dot"))
+    if live:
+        traces.append(_line(at, [p.backlog for p in kept], "Backlog", colours["ink"], "y4", shape="hv"))
     traces += [
         _area(at, [getattr(p, name) for p in kept], name.capitalize(), UNIT_COLOURS[mode][name], mode, "hv")
-        | {"yaxis": "y4", "stackgroup": "units", "showlegend": False}
+        | {"yaxis": "y5", "stackgroup": "units"}
         for name in ("sold", "reserved", "available")
     ]
     drifting = [p for p in kept if p.drift]
     if drifting:
-        traces.append(
-            {
-                "type": "scatter",
-                "x": _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in drifting], zone_name),
-                "y": np.array([p.allotment for p in drifting]),
-                "customdata": [p.drift for p in drifting],
-                "name": "Drift",
-                "mode": "markers",
-                "yaxis": "y4",
-                "marker": {"color": colours["accent"], "size": 8, "symbol": "x"},
-                "hovertemplate": "drift %{customdata:+d}",
-            }
-        )
+        traces.append(_drift(drifting, zone_name, mode))
+    rows = _domains([row for row in _ROWS if live or row not in _LIVE_ONLY])
     layout = _frame(mode, revision)
     spread = axis or [datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in kept]
     layout |= _markers(events, spread, zone_name, mode)
-    layout["height"] = ROOM_HEIGHT
-    layout["xaxis"] |= {"anchor": "y4", "showgrid": False}
-    for row, domain in _ROWS.items():
-        layout[f"yaxis{row[1:]}"] = {**layout["yaxis"], "domain": list(domain), "nticks": 5 if row == "y" else 3}
-    layout["annotations"] = [*layout["annotations"], *(_row_title(row, mode) for row in _ROW_TITLES)]
+    layout["height"] = ROOM_HEIGHT if live else round(ROOM_HEIGHT * 0.86)
+    layout["xaxis"] |= {"anchor": "y5", "showgrid": False}
+    for row, domain in rows.items():
+        layout[f"yaxis{row[1:]}"] = {**layout["yaxis"], "domain": domain, "nticks": 5 if row == "y" else 3}
+    layout["yaxis3"] |= {"type": "log", "dtick": 1, "range": _decades(kept)}
+    layout["annotations"] = [
+        *layout["annotations"],
+        *(_row_title(row, rows[row][1], mode) for row in rows if _ROWS[row]),
+    ]
     return Shared({"data": traces, "layout": layout})
 
 
-def _row_title(row: str, mode: Mode) -> dict[str, Any]:
+def _domains(rows: list[str]) -> dict[str, list[float]]:
+    """Where on the figure each row is, from top to bottom: [lower, upper], of 0 to 1."""
+    part = (1 - _GAP * (len(rows) - 1)) / (len(rows) - 1 + _FIRST_ROW_PARTS)
+    found: dict[str, list[float]] = {}
+    upper = 1.0
+    for row in rows:
+        lower = max(0.0, upper - part * (_FIRST_ROW_PARTS if row == "y" else 1))
+        found[row] = [round(lower, 4), round(upper, 4)]
+        upper = lower - _GAP
+    return found
+
+
+def _decades(points: list[Units]) -> list[float]:
+    """The delay's scale as powers of ten: from the floor to what was seen, and to a tenth of a second at least."""
+    seen = [ms for p in points for ms in (p.delay_ms, p.gate_call_ms) if ms is not None]
+    return [math.log10(0.7 * _DELAY_FLOOR_MS), math.log10(1.3 * max(_DELAY_SCALE_MIN_MS, *seen, 0.0))]
+
+
+def _floored(value_ms: float | None) -> float | None:
+    return None if value_ms is None else max(_DELAY_FLOOR_MS, value_ms)
+
+
+def _drift(points: list[Units], zone_name: str, mode: Mode) -> dict[str, Any]:
+    """Crosses over the units at each moment at which the two stores disagreed."""
     return {
-        "x": 0, "xref": "paper", "xanchor": "left", "y": _ROWS[row][1], "yref": "paper", "yanchor": "bottom",
-        "text": _ROW_TITLES[row], "showarrow": False, "font": {"size": 11, "color": roles(mode)["grey"]},
+        "type": "scatter",
+        "x": _clocks([datetime.fromtimestamp(p.at_ms / 1_000, UTC) for p in points], zone_name),
+        "y": np.array([p.allotment for p in points]),
+        "customdata": [p.drift for p in points],
+        "name": "Drift",
+        "mode": "markers",
+        "yaxis": "y5",
+        "marker": {"color": roles(mode)["accent"], "size": 8, "symbol": "x"},
+        "hovertemplate": "drift %{customdata:+d}",
+    }
+
+
+def _row_title(row: str, y: float, mode: Mode) -> dict[str, Any]:
+    return {
+        "x": 0, "xref": "paper", "xanchor": "left", "y": y, "yref": "paper", "yanchor": "bottom",
+        "text": _ROWS[row], "showarrow": False, "font": {"size": 11, "color": roles(mode)["grey"]},
+        "bgcolor": roles(mode)["card"],  # the lines of events would run through the words
     }  # fmt: skip
 
 
@@ -166,7 +213,6 @@ def _line(
         "name": name,
         "mode": "lines",
         "yaxis": row,
-        "showlegend": False,
         "line": {"width": 1.5, "color": colour, "dash": dash, "shape": shape},
         "hovertemplate": "%{y:,.10g}",
     }
@@ -237,6 +283,7 @@ def _markers(events: list[tuple[str, str, bool]], axis: list[datetime], zone_nam
                 "xanchor": "left" if left else "right",
                 "xshift": 4 if left else -4,
                 "font": {"size": 11, "color": colour},
+                "bgcolor": colours["card"],
             }
         )
     return {"shapes": shapes, "annotations": annotations}
@@ -255,7 +302,7 @@ def _frame(mode: Mode, revision: str) -> dict[str, Any]:
     return {
         "uirevision": revision,
         "height": 230,
-        "margin": {"l": 8, "r": 8, "t": 32, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": _FONT, "size": 12, "color": colours["grey"]},
@@ -263,10 +310,7 @@ def _frame(mode: Mode, revision: str) -> dict[str, Any]:
         "hoverlabel": {
             "bgcolor": colours["card"], "bordercolor": colours["line"], "font": {"color": colours["ink"]},
         },
-        "legend": {
-            "orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom",
-            "font": {"size": 11}, "traceorder": "normal", "itemclick": False, "itemdoubleclick": False,
-        },
+        "showlegend": False,  # the card has it beside its title, where it wraps on a phone
         "xaxis": {**axis, "type": "date", "showgrid": False, "tickformat": "%H:%M:%S", "nticks": 6, "tickangle": 0},
         "yaxis": {**axis, "gridcolor": colours["line"], "rangemode": "tozero", "tickformat": ",d", "nticks": 5,
                   "autorangeoptions": {"include": SCALE_MIN},

@@ -7,10 +7,12 @@ outside host before it refuses a stranger. Ours is stricter, comes first, and ca
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import streamlit
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -48,6 +50,7 @@ _HEADERS = {
 
 # Streamlit's own metrics and its agent API are for machines beside it, not for browsers.
 _CLOSED = (f"{BASE_PATH}/_stcore/metrics", f"{BASE_PATH}/_stcore/agent")
+_UPLOADS = f"{BASE_PATH}/_stcore/upload_file/"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -72,11 +75,16 @@ def origin_allowed(origin: str | None, host: str | None, settings: Settings) -> 
 
 
 class Guard:
-    """ASGI middleware: origins, closed paths, the way to the sign-in, and security headers."""
+    """ASGI middleware: origins, closed paths, the way to the sign-in, and security headers.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    `may_upload` says of a token whether it is an operator's: Streamlit takes files from whoever opened a websocket,
+    signed in or not, and keeps them in this process's memory.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, may_upload: Callable[[str], bool]) -> None:
         self._app = app
         self._settings = settings
+        self._may_upload = may_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -99,6 +107,10 @@ class Guard:
         path = scope["path"]
         if path.startswith(_CLOSED):
             await PlainTextResponse("Not found", status_code=404)(scope, receive, send_with_headers)
+        elif path.startswith(_UPLOADS) and not await self._upload_allowed(HTTPConnection(scope)):
+            await PlainTextResponse("Sign in again, then choose the file.", status_code=403)(
+                scope, receive, send_with_headers
+            )
         elif needs_sign_in(HTTPConnection(scope), scope["method"]):
             query = scope["query_string"].decode("latin-1")
             target = quote(path + (f"?{query}" if query else ""), safe="")
@@ -106,6 +118,11 @@ class Guard:
             await answer(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
+
+    async def _upload_allowed(self, request: HTTPConnection) -> bool:
+        """Asked before the first byte of a file is read."""
+        token = request.cookies.get(SESSION_COOKIE)
+        return bool(token) and await run_in_threadpool(self._may_upload, token or "")
 
 
 def needs_sign_in(request: HTTPConnection, method: str) -> bool:

@@ -1,6 +1,6 @@
 """What happened to a sale, in words: lines of the API's activity for charts, lists and tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from console import wording
@@ -8,7 +8,7 @@ from console import wording
 PLATFORM = "platform"
 """The actor of what nobody commanded: the preload by the clock, the opening, alarms."""
 
-_NOT_ON_CHARTS = frozenset({"sale.create", "sale.edit", "sale.schedule", "sale.opened"})
+_NOT_ON_CHARTS = frozenset({"sale.create", "sale.edit", "sale.schedule", "sale.preview", "sale.opened"})
 _HEADLINE = {"throttle": "rate_per_s", "top-up": "allotment", "reduce": "allotment", "rotate-links": "link_epoch"}
 """The one figure that says what an action did, where there is room for one."""
 
@@ -66,11 +66,34 @@ def detail(line: Mapping[str, Any]) -> str:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Each figure that changed; what has no side before is said without an arrow."""
     for name in new:
+        if name.endswith("_id"):
+            continue  # the activity has it, to be looked up by; nobody reads it
         if isinstance(new[name], dict):
             yield from _changes(old.get(name, {}), new[name])
             continue
         was = f"{wording.said(old[name])} → " if name in old else ""
         yield f"{name.replace('_', ' ')} {was}{wording.said(new[name])}"
+
+
+def rates(lines: Iterable[Mapping[str, Any]], now_per_s: float) -> list[tuple[str, float]]:
+    """The sale's throttle over time, from what operators did to it: (from when, admitted a second), oldest first.
+
+    The first holds from the beginning (its time is empty); `now_per_s` is what holds now.
+    """
+    changes = sorted(
+        (str(line["at"]), before, after)
+        for line in lines
+        if line["kind"] == "sale.throttle" and line["outcome"] == "done"
+        for before, after in [(_find(line.get("before"), "rate_per_s"), _find(line.get("after"), "rate_per_s"))]
+        if before is not None and after is not None and not _of_one_item(line)
+    )
+    if not changes:
+        return [("", now_per_s)]
+    return [("", changes[0][1]), *((at, after) for at, _, after in changes)]
+
+
+def _of_one_item(line: Mapping[str, Any]) -> bool:
+    return any("sku" in (line.get(side) or {}) for side in ("before", "after"))
 
 
 def _find(side: Mapping[str, Any] | None, name: str | None) -> float | None:

@@ -23,6 +23,9 @@ class Units:
     delay_ms: int | None = None
     """p95 from the gate's yes to the order; None when nobody was admitted."""
     backlog: int | None = None
+    """Entries of the journal that the ledger has not decided."""
+    gate_call_ms: float | None = None
+    """p99 of the gate's answer to a batch of attempts; None when none was asked."""
 
 
 class UnitsHistory:

@@ -16,12 +16,16 @@ None of them may pause, top up or create twice. So:
 
 import hashlib
 import secrets
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import orjson
 
+REST_S = 0.7
+"""Longer than the half second in which two clicks are one double click on every common desktop."""
 _STORE = "intents.turns"
+_RESTS = "intents.settled-at"
 
 
 class Intents:
@@ -31,6 +35,7 @@ class Intents:
         if _STORE not in state:
             state[_STORE] = {}
         self._turns: dict[str, str] = state[_STORE]
+        self._settled_at_s: dict[str, float] = state.setdefault(_RESTS, {})
 
     def turn(self, scope: str) -> str:
         """The current turn of `scope`: part of the widget key of the button that acts."""
@@ -44,3 +49,8 @@ class Intents:
     def settle(self, scope: str) -> None:
         """End the turn: the API has answered for certain."""
         self._turns.pop(scope, None)
+        self._settled_at_s[scope] = time.monotonic()
+
+    def rests(self, scope: str) -> bool:
+        """Whether a press of `scope` is the second half of the double click whose first half has acted."""
+        return time.monotonic() - self._settled_at_s.get(scope, float("-inf")) < REST_S

@@ -10,11 +10,12 @@ API ten times what one costs.
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import streamlit as st
 
-from console import zones
+from console import happenings, zones
 from console.client import LIVE_TIMEOUT, ApiClient
 from console.errors import ApiError, Unreachable, explain
 from console.history import POINT_LIMIT, Units, UnitsHistory
@@ -65,17 +66,18 @@ def _poll(merchant_id: str, sale_id: str, _bearer: str) -> Reading:
     history = _history(merchant_id, sale_id)
     units, known = units_of(live), history.points()
     if not known or units.at_ms - known[-1].at_ms > GAP_MS:
-        _catch_up(history, client, sale_id, _bearer)
+        _catch_up(history, client, sale_id, _bearer, live["throttle"]["rate_per_s"])
     history.add(units)
     return Reading(live, _series(client, sale_id, _bearer), "", read_at_s)
 
 
-def _catch_up(history: UnitsHistory, client: ApiClient, sale_id: str, bearer: str) -> None:
+def _catch_up(history: UnitsHistory, client: ApiClient, sale_id: str, bearer: str, now_per_s: float) -> None:
     """What happened while nobody watched, from the ledger. Without it the chart would say that nothing did: its steps
     hold the last value they know until the next one. What is known already stays: an older point is dropped."""
     with suppress(ApiError, Unreachable):
         answer = client.get(f"/operator/sales/{sale_id}/replay", bearer, timeout=LIVE_TIMEOUT, attempts=1)
-        for units in replayed_units(answer.data["points"]):
+        answered = answer.data
+        for units in replayed_units(answered["points"], happenings.rates(answered["events"], now_per_s)):
             history.add(units)
 
 
@@ -110,8 +112,10 @@ def watch(sale_id: str) -> tuple[Reading, list[Units]]:
     return reading, _history(merchant_id, sale_id).points()
 
 
-def replayed_units(points: list[dict[str, Any]]) -> list[Units]:
-    """The equation at each point of a replay. A ledger's past has no drift: it is compared with itself."""
+def replayed_units(points: list[dict[str, Any]], rates: list[tuple[str, float]]) -> list[Units]:
+    """The equation and the throttle (`happenings.rates`) at each point of a replay. A ledger's past has no drift: it is
+    compared with itself."""
+    since = [(zones.parse(at) if at else datetime.min.replace(tzinfo=UTC), rate) for at, rate in rates]
     return [
         Units(
             at_ms=int(zones.parse(p["at"]).timestamp() * 1_000),
@@ -120,6 +124,7 @@ def replayed_units(points: list[dict[str, Any]]) -> list[Units]:
             reserved=p["reserved"],
             sold=p["sold"],
             drift=0,
+            rate_per_s=[rate for at, rate in since if at <= zones.parse(p["at"])][-1],
             delay_ms=p.get("delay_p95_ms"),
         )
         for p in points
@@ -139,6 +144,7 @@ def units_of(live: dict[str, Any]) -> Units:
         rate_per_s=live["throttle"]["rate_per_s"],
         delay_ms=live.get("order_delay_p95_ms"),
         backlog=live.get("backlog"),
+        gate_call_ms=live.get("gate_call_p99_ms"),
     )
 
 

@@ -5,6 +5,7 @@ the same widgets as ours.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -21,6 +22,13 @@ THROTTLE_FIELDS = {
     "wait_budget_ms": "Wait budget, ms",
     "repeat_window_ms": "Repeat window, ms",
 }
+
+
+PLAIN_FIELDS = ("lead_s", "recovery", "durability", "description", "language", "delivery_required")
+"""Members that are the same in the form and in the API."""
+DESCRIPTION_LIMIT = 10_000
+LANGUAGES = {"en": "English", "de": "German (Deutsch)", "ar": "Arabic (العربية)"}
+"""What pages can be written in, as the API spells it."""
 
 
 @dataclass(slots=True)
@@ -56,6 +64,11 @@ class SaleDraft:
     payment_required: bool = False
     hold_s: int = 900
     lead_s: int = 600
+    recovery: str = "automatic"
+    durability: str = "everysec"
+    description: str = ""
+    language: str = "en"
+    delivery_required: bool = False
 
 
 def fresh(today: date) -> SaleDraft:
@@ -91,7 +104,7 @@ def from_sale(sale: dict[str, Any]) -> SaleDraft:
         overlap_s=sale["link"]["overlap_s"],
         payment_required=sale["payment"]["required"],
         hold_s=sale["payment"]["hold_s"],
-        lead_s=sale.get("lead_s", 600),
+        **{name: sale[name] for name in PLAIN_FIELDS},
     )
 
 
@@ -154,6 +167,8 @@ def check(draft: SaleDraft, *, was: SaleDraft | None = None, now: datetime | Non
         errors |= {f"items.{index}.{name}": text for name, text in _check_item(item, seen).items()}
     if len({item.currency for item in draft.items}) > 1:
         errors.setdefault("items", "All items of a sale are sold in one currency.")
+    if len(draft.description) > DESCRIPTION_LIMIT:
+        errors["description"] = f"At most {DESCRIPTION_LIMIT:,} characters."
     return errors
 
 
@@ -183,41 +198,59 @@ def _check_item(item: ItemDraft, seen: set[str]) -> dict[str, str]:
 
 def body(draft: SaleDraft) -> dict[str, Any]:
     """The whole sale as `POST operator/sales` takes it. Only for a draft that `check` finds nothing in."""
-    opens, closes, errors = window(draft)
-    if opens is None or closes is None or errors:
+    members = _members(draft, frozenset())
+    if members.keys() < MEMBERS:
         raise ValueError("the draft has errors")
-    return {
+    return members
+
+
+MEMBERS = frozenset(
+    {"slug", "title", "opens_at", "closes_at", "time_zone", "items", "throttle", "link", "payment", *PLAIN_FIELDS}
+)
+_WINDOW = frozenset({"opens_at", "closes_at", "time_zone"})
+
+
+def changes(before: SaleDraft, after: SaleDraft, *, wrong: Iterable[str] = ()) -> dict[str, Any]:
+    """The members that differ, for `PATCH`: what was not touched is not sent, so it cannot be undone.
+
+    `wrong` are fields in which `check` found errors: their members stay behind, the others are saved.
+    """
+    left_out = {field.partition(".")[0] for field in wrong}
+    if left_out & _WINDOW:
+        left_out |= _WINDOW
+    old, new = body(before), _members(after, frozenset(left_out))
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
+def _members(draft: SaleDraft, left_out: frozenset[str]) -> dict[str, Any]:
+    """The members of the API's body that can be made of the draft, without those in `left_out`."""
+    opens, closes, errors = window(draft)
+    members: dict[str, Any] = {
         "slug": draft.slug,
         "title": draft.title.strip(),
-        "opens_at": zones.wire(opens.utc),
-        "closes_at": zones.wire(closes.utc),
-        "time_zone": draft.time_zone,
-        "items": [
-            {
-                "sku": item.sku,
-                "price": {
-                    "amount_minor": money.to_minor(item.price, item.currency),
-                    "currency": item.currency,
-                },
-                "allotment": item.allotment,
-                "per_shopper_limit": item.per_shopper_limit,
-            }
-            for item in draft.items
-        ],
         "throttle": {name: getattr(draft, name) for name in THROTTLE_FIELDS},
         "link": {"ttl_s": draft.ttl_s, "overlap_s": draft.overlap_s},
         "payment": {"required": draft.payment_required, "hold_s": draft.hold_s},
+        **{name: getattr(draft, name) for name in PLAIN_FIELDS},
     }
+    if opens is not None and closes is not None and not errors:
+        members |= {
+            "opens_at": zones.wire(opens.utc),
+            "closes_at": zones.wire(closes.utc),
+            "time_zone": draft.time_zone,
+        }
+    if "items" not in left_out:
+        members["items"] = [_item_body(item) for item in draft.items]
+    return {name: value for name, value in members.items() if name not in left_out}
 
 
-def changes(before: SaleDraft, after: SaleDraft) -> dict[str, Any]:
-    """The members that differ, for `PATCH`: what was not touched is not sent, so it cannot be undone.
-
-    `lead_s` is known to `PATCH` alone; a new sale starts with the API's default.
-    """
-    old = {**body(before), "lead_s": before.lead_s}
-    new = {**body(after), "lead_s": after.lead_s}
-    return {name: value for name, value in new.items() if value != old[name]}
+def _item_body(item: ItemDraft) -> dict[str, Any]:
+    return {
+        "sku": item.sku,
+        "price": {"amount_minor": money.to_minor(item.price, item.currency), "currency": item.currency},
+        "allotment": item.allotment,
+        "per_shopper_limit": item.per_shopper_limit,
+    }
 
 
 def _clock(moment: datetime) -> str:

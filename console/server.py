@@ -18,9 +18,11 @@ from streamlit.web.bootstrap import load_config_options
 from console import logs
 from console.client import ApiClient
 from console.downloads import Downloads
+from console.errors import ApiError, Unreachable
 from console.guard import Guard
 from console.settings import BASE_PATH, Settings
 from console.sign_in import SignIn
+from console.thumbnails import Thumbnails
 
 HERE = Path(__file__).parent
 
@@ -40,7 +42,7 @@ OPTIONS: Mapping[str, Any] = {
     "server.xsrfCookieSameSite": "strict",
     "server.enableAgentApi": False,
     "server.enableStaticServing": False,
-    "server.maxUploadSize": 1,
+    "server.maxUploadSize": 10,  # MB: a picture as the API takes it; other uploads ask for less
     "server.maxMessageSize": 20,
     # A lost websocket finds its session, with its idempotency keys, for ten minutes.
     "server.disconnectedSessionTTL": 600,
@@ -81,6 +83,13 @@ def build_app(settings: Settings) -> st.App:
     async def icon(_request: Request) -> FileResponse:
         return FileResponse(HERE / "assets" / "favicon.png", media_type="image/png")
 
+    def may_upload(token: str) -> bool:
+        try:
+            client.get("/operator/me", token, attempts=1)
+        except (ApiError, Unreachable):
+            return False
+        return True
+
     async def home(_request: Request) -> RedirectResponse:
         return RedirectResponse(f"{BASE_PATH}/", status_code=308)
 
@@ -91,12 +100,13 @@ def build_app(settings: Settings) -> st.App:
         routes=[
             *SignIn(client, settings).routes(),
             *Downloads(client).routes(),
+            *Thumbnails(client).routes(),
             # Streamlit's page names this icon before our script has run.
             Route(f"{BASE_PATH}/favicon.png", icon),
             Route(BASE_PATH, home),
             Mount(f"{BASE_PATH}/assets", StaticFiles(directory=HERE / "assets")),
         ],
-        middleware=[Middleware(Guard, settings=settings)],
+        middleware=[Middleware(Guard, settings=settings, may_upload=may_upload)],
     )
     # After the application exists, as it names the folder the theme file is looked for in; options
     # given here rank above every file and variable, so nothing on the machine switches telemetry on.

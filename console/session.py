@@ -83,6 +83,14 @@ def read_reply(path: str) -> Reply:
     return api_client().get(path, token())
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is sent as it is."""
+
+    content: bytes
+    media_type: str
+
+
 def send(
     method: Method,
     path: str,
@@ -90,6 +98,17 @@ def send(
     idempotency_key: str,
     body: Mapping[str, Any] | None,
     if_match: str | None = None,
+    file: File | None = None,
 ) -> Reply:
-    """A change, as this operator."""
+    """A change, as this operator. With a file the members of `body` go into the address."""
+    if file is not None:
+        params = {name: str(value) for name, value in (body or {}).items()}
+        return api_client().upload(
+            path,
+            token(),
+            idempotency_key=idempotency_key,
+            content=file.content,
+            media_type=file.media_type,
+            params=params,
+        )
     return api_client().send(method, path, token(), idempotency_key=idempotency_key, body=body, if_match=if_match)

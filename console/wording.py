@@ -71,6 +71,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def number_of(number: int, one: str, more: str) -> str:
+    """A number with its noun: "1 try", "3 tries"."""
+    return f"{count(number)} {one if number == 1 else more}"
+
+
 def figure(number: float) -> str:
     """A number that may have a fraction, with no more digits than it needs: 500, 0.5."""
     return f"{number:,.10g}"
@@ -89,6 +94,11 @@ def fault(value: str) -> str:
 def kind(value: str) -> str:
     """A stored kind ("sale.rotate-links", "fault.drift") as words; that a sale is meant goes without saying."""
     return plain(re.sub(r"[-_.]", " ", value.removeprefix("sale."))).capitalize()
+
+
+def sentence(words: str) -> str:
+    """Words as a sentence: a capital in front, a full stop behind; nothing stays nothing."""
+    return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
 def said(value: Any) -> str:

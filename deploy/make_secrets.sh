@@ -22,3 +22,5 @@ for name in secret_key postgres_admin_password postgres_owner_password postgres_
 done
 # The mail channel is somebody's account: empty until it is filled in (an apprise URL).
 [ -e "$folder/notify_email_url" ] || : > "$folder/notify_email_url"
+# Who signs a shop's own tokens is known to the shop alone.
+[ -e "$folder/shop_token_key" ] || : > "$folder/shop_token_key"

@@ -32,7 +32,8 @@ def _urls() -> tuple[str, str | None]:
 
 
 def _grant(connection: Connection, role: str) -> None:
-    """Give the application what it needs: everything on rows, nothing on the schema, only INSERT on the ledger."""
+    """Give the application what it needs: everything on rows, nothing on the schema, only INSERT on the ledger
+    and on the activity log's chain."""
     quoted = connection.dialect.identifier_preparer.quote(role)
     for statement in (
         f"GRANT USAGE ON SCHEMA public TO {quoted}",
@@ -43,6 +44,9 @@ def _grant(connection: Connection, role: str) -> None:
         connection.execute(text(statement))
     if connection.execute(text("SELECT to_regclass('public.ledger_entries')")).scalar() is not None:
         connection.execute(text(f"REVOKE UPDATE, DELETE, TRUNCATE ON ledger_entries FROM {quoted}"))
+    if connection.execute(text("SELECT to_regclass('public.activity_entries')")).scalar() is not None:
+        connection.execute(text(f"REVOKE UPDATE, DELETE, TRUNCATE ON activity_entries FROM {quoted}"))
+        connection.execute(text(f"REVOKE DELETE, TRUNCATE ON activity_heads, commands FROM {quoted}"))
 
 
 def _run(connection: Connection, role: str | None) -> None:

@@ -7,6 +7,8 @@ leaves nothing behind, so its key may be tried again when the state has changed.
 A command that must take units from the gate before the ledger cannot be one transaction. It runs in steps:
 record (transaction 1, the answer still open), act (idempotent by the command's id), answer (transaction 2).
 After a crash in between, a repeat with the same key finds the open row and carries the command on.
+
+Each transaction ends by chaining what it recorded (``backend.accounts.activity``).
 """
 
 import hashlib
@@ -19,11 +21,13 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.accounts import repository_commands as repository
+from backend.accounts.activity import append
+from backend.accounts.activity_chain import SealKey
 from backend.accounts.service import Actor
 from backend.core.errors import STATUS, Code, Refused, problem
 from backend.core.ids import new_id
 from backend.core.log import get_logger
-from backend.models import Database
+from backend.models import ActivityPart, Database
 
 log = get_logger()
 
@@ -112,7 +116,14 @@ def _answered(done: Done, call: CommandCall) -> dict[str, Any]:
     return values
 
 
-async def run_command(session: AsyncSession, call: CommandCall, action: Callable[[UUID], Awaitable[Done]]) -> Answer:
+async def _chain(session: AsyncSession, key: SealKey, call: CommandCall, command_id: UUID, part: ActivityPart) -> None:
+    """The last thing a transaction does, so that the head's row is held for no longer than the commit takes."""
+    await append(session, key, call.actor.merchant_id, command_id, part)
+
+
+async def run_command(
+    session: AsyncSession, key: SealKey, call: CommandCall, action: Callable[[UUID], Awaitable[Done]]
+) -> Answer:
     """Do ``action`` once, in the session's transaction, and record it. ``action`` gets the command's id.
 
     Raises ``KEY_REUSED`` for the key of another request, and whatever ``action`` raises.
@@ -122,12 +133,14 @@ async def run_command(session: AsyncSession, call: CommandCall, action: Callable
         return begun.answer
     done = await action(begun.command_id)
     await repository.finish(session, begun.command_id, _answered(done, call))
+    await _chain(session, key, call, begun.command_id, ActivityPart.WHOLE)
     log.info("command.done", command_id=begun.command_id, kind=call.kind, sale_id=call.sale_id)
     return Answer(done.status, done.body)
 
 
 async def run_in_steps(
     database: Database,
+    key: SealKey,
     call: CommandCall,
     *,
     record: Callable[[AsyncSession, UUID], Awaitable[Mapping[str, Any]]],
@@ -147,6 +160,7 @@ async def run_in_steps(
         if begun.new:
             before = await record(session, begun.command_id)
             await repository.note(session, begun.command_id, {"before": dict(before)})
+            await _chain(session, key, call, begun.command_id, ActivityPart.BEGUN)
     try:
         result = await act(begun.command_id)
     except Refused as refusal:
@@ -154,30 +168,59 @@ async def run_in_steps(
             raise
         status, body = STATUS[refusal.code], problem(refusal)
         async with database.transaction() as session:
-            await repository.finish(session, begun.command_id, {"response_status": status, "response_body": body})
+            if await repository.finish(session, begun.command_id, {"response_status": status, "response_body": body}):
+                await _chain(session, key, call, begun.command_id, ActivityPart.WHOLE)
         return Answer(status, body)
     async with database.transaction() as session:
         done = await answer(session, result)
+        # The entry of the beginning covers these two, so they stay as they were recorded.
+        assert done.before is None, call.kind
+        assert done.sale_id is None, call.kind
         if not await repository.finish(session, begun.command_id, _answered(done, call)):
             # A repeat that ran beside this one was first: its answer is the one on record.
             begun = await _begin(session, call)
             assert begun.answer is not None
             return begun.answer
+        await _chain(session, key, call, begun.command_id, ActivityPart.WHOLE)
     log.info("command.done", command_id=begun.command_id, kind=call.kind, sale_id=call.sale_id)
     return Answer(done.status, done.body)
 
 
-async def record_refusal(database: Database, actor: Actor, kind: str, *, sale_id: UUID | None = None) -> None:
+async def record_refusal(
+    database: Database, key: SealKey, actor: Actor, kind: str, *, sale_id: UUID | None = None
+) -> None:
     """Put a call that the actor's role does not allow into the activity log, in its own transaction."""
-    command_id = new_id()
     refusal = Refused(Code.FORBIDDEN)
+    await _record(database, key, actor, kind, sale_id, STATUS[refusal.code], {"response_body": problem(refusal)})
+    log.warning("command.forbidden", operator_id=actor.operator_id, kind=kind)
+
+
+async def record_read(
+    database: Database, key: SealKey, actor: Actor, kind: str, sale_id: UUID, what: Mapping[str, Any]
+) -> None:
+    """Put into the activity log that somebody took personal data out; before they leave, in its own transaction."""
+    await _record(database, key, actor, kind, sale_id, 200, {"response_body": {}, "after": dict(what)})
+    log.info("command.read", operator_id=actor.operator_id, kind=kind, sale_id=sale_id)
+
+
+async def _record(
+    database: Database,
+    key: SealKey,
+    actor: Actor,
+    kind: str,
+    sale_id: UUID | None,
+    status: int,
+    answer: Mapping[str, Any],
+) -> None:
+    """A line of the activity that is no command: nothing repeats it."""
+    command_id = new_id()
     values: dict[str, Any] = {
         "id": command_id,
         "merchant_id": actor.merchant_id,
         "operator_id": actor.operator_id,
         "kind": kind[:64],
         # No client can send a key with a blank in it, so this one can never be met by a call.
-        "idempotency_key": f"refused {command_id}",
+        "idempotency_key": f"recorded {command_id}",
         "request_hash": b"",
     }
     async with database.transaction() as session:
@@ -185,7 +228,5 @@ async def record_refusal(database: Database, actor: Actor, kind: str, *, sale_id
         if sale_id is not None and await repository.is_sale_of(session, sale_id, actor.merchant_id):
             values["sale_id"] = sale_id
         await repository.insert_once(session, values)
-        await repository.finish(
-            session, command_id, {"response_status": STATUS[refusal.code], "response_body": problem(refusal)}
-        )
-    log.warning("command.forbidden", operator_id=actor.operator_id, kind=kind)
+        await repository.finish(session, command_id, {"response_status": status, **answer})
+        await append(session, key, actor.merchant_id, command_id, ActivityPart.WHOLE)

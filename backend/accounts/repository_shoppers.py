@@ -1,7 +1,7 @@
 """Queries on shoppers and their one-time codes."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from backend.core.ids import new_id
-from backend.models import Notification, NotificationKind, Shopper, ShopperCode
+from backend.models import Notification, NotificationKind, Shopper, ShopperCode, ShopperIdentity, SpentToken
 
 
 async def lock_contact(session: AsyncSession, contact: str) -> None:
@@ -100,6 +100,61 @@ async def shopper_with(session: AsyncSession, contact: str) -> UUID:
         insert(Shopper).values(id=new_id(), contact=contact).on_conflict_do_nothing(index_elements=["contact"])
     )
     return (await session.execute(select(col(Shopper.id)).where(col(Shopper.contact) == contact))).scalar_one()
+
+
+async def lock_identity(session: AsyncSession, issuer: str, subject: str) -> None:
+    """Let one transaction at a time find or make the shopper of a shop's name for them."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))"), {"name": f"{issuer}\n{subject}"}
+    )
+
+
+async def spend_token(session: AsyncSession, token_hash: bytes, expires_at: datetime) -> bool:
+    """False when the token was spent before. Those that nobody would take any more go, some at a time."""
+    await session.execute(
+        text("""
+            DELETE FROM spent_tokens WHERE token_hash IN (
+                SELECT token_hash FROM spent_tokens WHERE expires_at < now() LIMIT 100 FOR UPDATE SKIP LOCKED)
+        """)
+    )
+    spent = await session.execute(
+        insert(SpentToken)
+        .values(token_hash=token_hash, expires_at=expires_at)
+        .on_conflict_do_nothing()
+        .returning(col(SpentToken.token_hash))
+    )
+    return spent.first() is not None
+
+
+async def shopper_of_identity(session: AsyncSession, issuer: str, subject: str) -> Shopper | None:
+    statement = (
+        select(Shopper)
+        .join(ShopperIdentity, col(ShopperIdentity.shopper_id) == col(Shopper.id))
+        .where(col(ShopperIdentity.issuer) == issuer, col(ShopperIdentity.subject) == subject)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def insert_identity(session: AsyncSession, issuer: str, subject: str, shopper_id: UUID) -> None:
+    await session.execute(insert(ShopperIdentity).values(issuer=issuer, subject=subject, shopper_id=shopper_id))
+
+
+async def insert_nameless(session: AsyncSession) -> UUID:
+    """A shopper without a contact."""
+    shopper_id = new_id()
+    await session.execute(insert(Shopper).values(id=shopper_id))
+    return shopper_id
+
+
+async def give_contact(session: AsyncSession, shopper_id: UUID, contact: str) -> None:
+    """Give a shopper who has none this contact, unless somebody else has it."""
+    await session.execute(
+        text("""
+            UPDATE shoppers SET contact = :contact WHERE id = :id AND contact IS NULL
+              AND NOT EXISTS (SELECT 1 FROM shoppers WHERE contact = :contact)
+        """),
+        {"id": shopper_id, "contact": contact},
+    )
 
 
 async def insert_shoppers(session: AsyncSession, shoppers: Sequence[tuple[UUID, str]]) -> None:

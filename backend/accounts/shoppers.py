@@ -1,5 +1,6 @@
 """Shoppers: one-time codes to an e-mail address, and accounts for tests and demonstrations."""
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.accounts import repository_shoppers as repository
 from backend.accounts.contacts import normal_email
+from backend.accounts.shop_tokens import ShopClaims, refused
 from backend.core.errors import Code, Refused, invalid_field
 from backend.core.ids import new_id
 from backend.core.log import get_logger
@@ -94,6 +96,35 @@ async def redeem_code(database: Database, key: CodeKey, contact: str, code: str)
             await repository.count_tries(session, address)
     if shopper_id is None:
         raise Refused(Code.UNAUTHENTICATED, "This code is not valid, or not any more.")
+    log.info("shopper.signed_in", shopper_id=shopper_id)
+    return shopper_id
+
+
+async def redeem_shop_token(database: Database, claims: ShopClaims) -> UUID:
+    """The shopper whom a shop's token names; a new one at the first time. Each token is good for one exchange.
+
+    An address that the issuer has verified leads to the same shopper as a code sent to it: one person, one limit.
+    Raises ``UNAUTHENTICATED`` for a token that was exchanged before.
+    """
+    spent = hashlib.sha256(f"{claims.issuer}\n{claims.token_id}".encode()).digest()
+    async with database.transaction() as session:
+        if not await repository.spend_token(session, spent, claims.expires_at):
+            raise refused()
+        await repository.lock_identity(session, claims.issuer, claims.subject)
+        if claims.email is not None:
+            await repository.lock_contact(session, claims.email)
+        known = await repository.shopper_of_identity(session, claims.issuer, claims.subject)
+        if known is None:
+            shopper_id = await (
+                repository.shopper_with(session, claims.email)
+                if claims.email is not None
+                else repository.insert_nameless(session)
+            )
+            await repository.insert_identity(session, claims.issuer, claims.subject, shopper_id)
+        else:
+            shopper_id = known.id
+            if known.contact is None and claims.email is not None:
+                await repository.give_contact(session, shopper_id, claims.email)
     log.info("shopper.signed_in", shopper_id=shopper_id)
     return shopper_id
 

@@ -74,7 +74,7 @@ def _roles(*allowed: Role) -> Callable[..., Awaitable[Actor]]:
             return actor
         sale_id = parse_id(str(request.path_params.get("sale_id", "")))
         kind = f"{request.method} {request.scope['route'].path}"
-        await record_refusal(state.database, actor, kind, sale_id=sale_id)
+        await record_refusal(state.database, state.seal_key, actor, kind, sale_id=sale_id)
         raise Refused(Code.FORBIDDEN)
 
     return check

@@ -72,7 +72,9 @@ class OperatorCall:
         """Run a command that is one transaction, commit it, do what follows, and answer."""
         call = self._call(kind, body, sale_id, condition)
         async with self.state.database.transaction() as session:
-            answer = await run_command(session, call, lambda command_id: action(session, command_id))
+            answer = await run_command(
+                session, self.state.seal_key, call, lambda command_id: action(session, command_id)
+            )
         for follow in self._after_commit:
             try:
                 await follow()
@@ -92,7 +94,8 @@ class OperatorCall:
     ) -> Response:
         """Run a command that reaches beyond the ledger, see ``backend.accounts.run_in_steps``."""
         call = self._call(kind, body, sale_id, None)
-        return answered(await run_in_steps(self.state.database, call, record=record, act=act, answer=answer))
+        state = self.state
+        return answered(await run_in_steps(state.database, state.seal_key, call, record=record, act=act, answer=answer))
 
 
 def answered(answer: Answer) -> Response:

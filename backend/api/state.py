@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from backend.accounts import SHOPPER_TOKEN_LABEL, CodeKey, Hashing, ShopperTokens
-from backend.core.breaker import CircuitState
+from backend.accounts import SHOPPER_TOKEN_LABEL, CodeKey, Hashing, SealKey, ShopperTokens, ShopTokens
 from backend.core.metrics import watch_circuit
 from backend.core.shared import SharedAnswers
 from backend.core.signing import derive_key
@@ -29,7 +28,11 @@ class AppState:
     shopper_token_key: bytes
     shopper_tokens: ShopperTokens
     code_key: CodeKey
+    seal_key: SealKey
+    """For the heads of the activity log."""
     tickets: Tickets
+    shop_tokens: ShopTokens | None
+    """None when no issuer of a shop's own tokens is configured."""
     shared: SharedAnswers
     """Live figures, computed once for all viewers."""
 
@@ -38,9 +41,11 @@ class AppState:
 async def open_state(settings: Settings) -> AsyncIterator[AppState]:
     """Open pools (they connect when first used, so a dependency that is down does not keep us from starting)."""
     database = Database(make_engine(settings, role="api"))
-    watch_circuit("ledger", lambda: database.circuit is not CircuitState.CLOSED)
     gate = Gate.connect(settings.gate_url, timeout_s=settings.gate_timeout_s, name="api")
     enqueuer = Enqueuer(make_broker(settings.broker_url))
+    watch_circuit("ledger", lambda: database.circuit)
+    watch_circuit("gate", lambda: gate.circuit)
+    watch_circuit("broker", lambda: enqueuer.circuit)
     key = derive_key(settings.secret_key, SHOPPER_TOKEN_LABEL)
     try:
         yield AppState(
@@ -53,6 +58,8 @@ async def open_state(settings: Settings) -> AsyncIterator[AppState]:
             shopper_token_key=key,
             shopper_tokens=ShopperTokens(key),
             code_key=CodeKey.of(settings),
+            seal_key=SealKey.of(settings.secret_key),
+            shop_tokens=ShopTokens.of(settings),
             shared=SharedAnswers(),
             tickets=Tickets(derive_key(settings.secret_key, TICKET_KEY_LABEL)),
         )

@@ -167,6 +167,7 @@ def _line(row: Row[Any]) -> MerchantLine:
         before=row.before,
         after=row.after,
         outcome=outcome,
-        sale_id=row.sale_id,
+        # A draft that was deleted has no page to lead to.
+        sale_id=None if row.title is None else row.sale_id,
         sale_title=row.title,
     )

@@ -7,9 +7,19 @@ from backend.models.accounts import (
     Role,
     Shopper,
     ShopperCode,
+    ShopperIdentity,
     SignInGuard,
+    SpentToken,
 )
+from backend.models.activity import ActivityEntry, ActivityHead, ActivityPart
 from backend.models.base import metadata
+from backend.models.channels import (
+    Audience,
+    MerchantDefaults,
+    MessageTemplate,
+    NotificationChannel,
+    NotificationCopy,
+)
 from backend.models.database import SCHEMA_REVISION, Database, make_engine
 from backend.models.ledger import (
     ClosedGeneration,
@@ -52,6 +62,10 @@ from backend.models.sales import (
 
 __all__ = [
     "SCHEMA_REVISION",
+    "ActivityEntry",
+    "ActivityHead",
+    "ActivityPart",
+    "Audience",
     "ClosedGeneration",
     "Command",
     "Database",
@@ -66,7 +80,11 @@ __all__ = [
     "LedgerEntry",
     "LinkSecret",
     "Merchant",
+    "MerchantDefaults",
+    "MessageTemplate",
     "Notification",
+    "NotificationChannel",
+    "NotificationCopy",
     "NotificationKind",
     "NotificationStatus",
     "Operator",
@@ -92,8 +110,10 @@ __all__ = [
     "SaleStage",
     "Shopper",
     "ShopperCode",
+    "ShopperIdentity",
     "SignInGuard",
     "Sku",
+    "SpentToken",
     "Verdict",
     "make_engine",
     "metadata",

@@ -67,13 +67,35 @@ class OperatorSession(SQLModel, table=True):
 
 
 class Shopper(SQLModel, table=True):
-    """A buyer, known by one contact (an e-mail address, in lower case)."""
+    """A buyer, known by one contact (an e-mail address, in lower case), or by a shop's own token, or by both."""
 
     __tablename__ = "shoppers"
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
-    contact: str = Field(max_length=254, unique=True)
+    contact: str | None = Field(default=None, max_length=254, unique=True)
+    """None when the shop's token named nobody's address: then no message can be sent."""
     created_at: datetime = now_column()
+
+
+class ShopperIdentity(SQLModel, table=True):
+    """Who a shop's own token means: its issuer's name for a shopper, and ours."""
+
+    __tablename__ = "shopper_identities"
+
+    issuer: str = Field(max_length=200, primary_key=True)
+    subject: str = Field(max_length=255, primary_key=True)
+    shopper_id: UUID = Field(foreign_key="shoppers.id", index=True)
+    created_at: datetime = now_column()
+
+
+class SpentToken(SQLModel, table=True):
+    """A shop's token that was exchanged already; kept until it would be refused for its age."""
+
+    __tablename__ = "spent_tokens"
+
+    token_hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """SHA-256 over issuer and ``jti``: of a token without one, nothing is exchanged."""
+    expires_at: datetime = time_column(index=True)
 
 
 class ShopperCode(SQLModel, table=True):

@@ -50,6 +50,6 @@ def maybe_time() -> Any:
     return Field(default=None, sa_type=Timestamp, nullable=True)
 
 
-def time_column() -> Any:
+def time_column(**options: Any) -> Any:
     """A time stamp that must be given."""
-    return Field(sa_type=Timestamp, nullable=False)
+    return Field(sa_type=Timestamp, nullable=False, **options)

@@ -15,7 +15,8 @@ from backend.models.base import BigInt, Json, choice, maybe_time, now_column, ti
 class Command(SQLModel, table=True):
     """An operator's mutating call: recorded with actor, reason, before and after, and done once.
 
-    The unique key makes a repeated call an answer from here. ``sale_id`` is None for what concerns none.
+    The unique key makes a repeated call an answer from here. ``sale_id`` is None for what concerns none; a draft that
+    was deleted is still named, so that what the chain of ``activity_entries`` covers never changes.
     """
 
     __tablename__ = "commands"
@@ -28,7 +29,7 @@ class Command(SQLModel, table=True):
     id: UUID = Field(default_factory=new_id, primary_key=True)
     merchant_id: UUID = Field(foreign_key="merchants.id")
     operator_id: UUID = Field(foreign_key="operators.id")
-    sale_id: UUID | None = Field(default=None, foreign_key="sales.id")
+    sale_id: UUID | None = None
     kind: str = Field(max_length=64)
     idempotency_key: str = Field(max_length=255)
     request_hash: bytes = Field(sa_type=LargeBinary)

@@ -13,7 +13,9 @@ import apprise
 from apprise.plugins import url_to_dict
 
 from backend.core.text import mask_contact
+from backend.models import Audience
 from backend.notifications.messages import Message
+from backend.notifications.services import ASSET, NotUsable, check_public, parts_of
 
 SEND_TIMEOUT_S = 10.0
 SOCKET_TIMEOUT_S = 8.0
@@ -22,7 +24,7 @@ REASON_MAX_CHARS = 300
 KEY_HEADER = "X-Notification-Id"
 """apprise makes a fresh ``Message-ID`` for every try, so the stable key travels in a header of our own."""
 
-_ASSET = apprise.AppriseAsset(app_id="Stampede")
+_TAKES_HEADERS = frozenset({"json", "jsons", "form", "forms"})
 
 _said: ContextVar[list[str] | None] = ContextVar("said", default=None)
 
@@ -61,9 +63,13 @@ def _take_over_log() -> None:
 class EmailChannel:
     """E-mail by an apprise URL, such as ``mailto://127.0.0.1:2525?from=shop@example.org``."""
 
-    def __init__(self, url: str) -> None:
-        """Raises ValueError for a URL that apprise cannot use; the text does not repeat it (it may hold a password)."""
+    def __init__(self, url: str, *, public: bool = False) -> None:
+        """Raises ValueError for a URL that apprise cannot use; the text does not repeat it (it may hold a password).
+
+        ``public``: of a merchant's own, refuse hosts inside at each send.
+        """
         _take_over_log()
+        self._public = public
         self._parts: dict[str, Any] | None = url_to_dict(url)  # type: ignore[no-untyped-call]
         if self._parts is None or self._plugin("nobody@example.org", "check") is None:
             raise ValueError("STAMPEDE_NOTIFY_EMAIL_URL is no e-mail URL that apprise knows")
@@ -74,7 +80,7 @@ class EmailChannel:
         # A fresh plugin for each message: the recipient is part of it, and it sleeps between two sends of its own.
         return apprise.Apprise.instantiate(
             {**self._parts, "targets": [recipient], "headers": headers, "format": "text", "cto": SOCKET_TIMEOUT_S},
-            asset=_ASSET,
+            asset=ASSET,
         )
 
     async def send(self, message: Message) -> None:
@@ -82,19 +88,46 @@ class EmailChannel:
         plugin = self._plugin(message.recipient, message.key)
         if plugin is None:
             raise SendFailed("the mail channel refuses this recipient")
-        said: list[str] = []
-        token = _said.set(said)
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                sent = await plugin.async_notify(
-                    title=message.subject, body=message.body, body_format=apprise.NotifyFormat.TEXT
-                )
-        except TimeoutError:
-            raise SendFailed(f"no answer within {SEND_TIMEOUT_S:.0f} s") from None
-        finally:
-            _said.reset(token)
-        if not sent:
-            raise SendFailed(_reason(said, message.recipient))
+        await _hand_over(plugin, message, public=self._public)
+
+
+class TeamChannel:
+    """Any service of ``services``, to where its address leads: the message's recipient plays no part."""
+
+    def __init__(self, url: str, *, public: bool) -> None:
+        """Raises ``NotUsable``. ``public`` refuses hosts inside at each send."""
+        _take_over_log()
+        self._parts = parts_of(url, Audience.TEAM)
+        self._public = public
+
+    async def send(self, message: Message) -> None:
+        """Hand it to the service. Raises ``SendFailed`` when that is not certain to have happened."""
+        parts = {**self._parts, "cto": SOCKET_TIMEOUT_S, "rto": SOCKET_TIMEOUT_S}
+        if self._parts["schema"] in _TAKES_HEADERS:
+            parts["headers"] = {**self._parts.get("headers", {}), KEY_HEADER: message.key}
+        plugin = apprise.Apprise.instantiate(parts, asset=ASSET)
+        assert plugin is not None, "it was one when the channel was opened"
+        await _hand_over(plugin, message, public=self._public)
+
+
+async def _hand_over(plugin: apprise.NotifyBase, message: Message, *, public: bool) -> None:
+    said: list[str] = []
+    token = _said.set(said)
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            if public:
+                await check_public(plugin)
+            sent = await plugin.async_notify(
+                title=message.subject, body=message.body, body_format=apprise.NotifyFormat.TEXT
+            )
+    except NotUsable as error:
+        raise SendFailed(str(error)) from None
+    except TimeoutError:
+        raise SendFailed(f"no answer within {SEND_TIMEOUT_S:.0f} s") from None
+    finally:
+        _said.reset(token)
+    if not sent:
+        raise SendFailed(_reason(said, message.recipient))
 
 
 def _reason(said: list[str], recipient: str) -> str:

@@ -10,11 +10,9 @@ from uuid import UUID
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from backend.models import NotificationKind
+from backend.notifications.wording import PLACEHOLDERS, SUBJECT_MAX_CHARS, Words, filled
 from page_renderer.model import Money
 from page_renderer.text import clean, local_time, money
-
-SUBJECT_MAX_CHARS = 150
-"""Longer ones are cut by mail programs anyway; a merchant's title can be 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class Draft:
     age: timedelta
     """Since the decision it tells of, by the database's clock."""
     order: OrderFacts | None
+    merchant_id: UUID | None = None
+    """Whose sale it is about; None for a sign-in code."""
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,38 +67,57 @@ def _one_line(value: object) -> object:
 @cache
 def _templates() -> Environment:
     # Plain text: nothing to escape. StrictUndefined: a message with a hole in it is worse than a late one.
-    environment = Environment(  # noqa: S701
+    return Environment(  # noqa: S701
         loader=PackageLoader("backend.notifications"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_one_line,
     )
-    environment.filters["local_time"] = local_time
-    return environment
 
 
-def compose(draft: Draft, public_url: str) -> Message:
-    """The message of a draft that has a recipient. Its template's first line is the subject.
+def compose(draft: Draft, public_url: str, words: Words | None = None) -> Message:
+    """The message of a draft that has a recipient, in the merchant's own words when there are any.
 
     Raises jinja2.TemplateError when the payload lacks what the template names.
     """
     assert draft.recipient is not None, draft.notification_id
-    order = draft.order
-    text = (
-        _templates()
-        .get_template(f"{draft.kind.value}.txt.j2")
-        .render(
-            order=order,
-            total=money(Money(order.price_minor * order.quantity, order.currency)) if order else "",
-            payload=draft.payload,
-            public_url=public_url.rstrip("/"),
-        )
-    )
-    subject, _, body = text.partition("\n")
+    if words is not None and draft.order is not None:
+        values = facts(draft.order, public_url)
+        text = Words(filled(words.subject, values), filled(words.body, values))
+    else:
+        values = facts(draft.order, public_url) if draft.order else {}
+        text = _by_platform(draft.kind, values, draft.payload, draft.order.reason if draft.order else None)
     return Message(
         key=str(draft.notification_id),
         recipient=draft.recipient,
-        subject=subject[:SUBJECT_MAX_CHARS],
-        body=body.strip() + "\n",
+        subject=clean(text.subject)[:SUBJECT_MAX_CHARS],
+        body=text.body.strip() + "\n",
     )
+
+
+def facts(order: OrderFacts, public_url: str) -> dict[str, str]:
+    """What the placeholders of a message about an order stand for; one line each."""
+    return {
+        "item": clean(order.item),
+        "quantity": str(order.quantity),
+        "total": money(Money(order.price_minor * order.quantity, order.currency)),
+        "sale": clean(order.sale),
+        "order": str(order.order_id),
+        "page": f"{public_url.rstrip('/')}/s/{order.slug}/",
+        "pay_by": local_time(order.pay_by, order.time_zone) if order.pay_by else "",
+    }
+
+
+def platform_words(kind: NotificationKind) -> Words:
+    """The platform's own words with their placeholders: what a merchant starts from."""
+    return _by_platform(kind, {name: f"{{{name}}}" for name in PLACEHOLDERS[kind]} | {"pay_by": "{pay_by}"}, {}, None)
+
+
+def _by_platform(
+    kind: NotificationKind, values: Mapping[str, str], payload: Mapping[str, Any], reason: str | None
+) -> Words:
+    """The platform's words; a template's first line is the subject."""
+    text = _templates().get_template(f"{kind.value}.txt.j2").render(**values, payload=payload, reason=reason)
+    subject, _, body = text.partition("\n")
+    return Words(subject, body.strip() + "\n")

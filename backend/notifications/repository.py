@@ -5,15 +5,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, func, select, update
+from sqlalchemy import ColumnElement, Update, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from backend.core.ids import new_id
 from backend.models import (
+    Audience,
     DeadLetter,
     Notification,
+    NotificationChannel,
     NotificationKind,
     NotificationStatus,
     Order,
@@ -26,13 +28,26 @@ from backend.models import (
 from backend.notifications.messages import Draft, OrderFacts
 
 
-async def claim_due(session: AsyncSession, *, limit: int, lease: timedelta) -> list[UUID]:
-    """Take due rows for ``lease`` and count the attempt; rows that another sender is taking are passed over."""
+async def claim_due(
+    session: AsyncSession, *, limit: int, lease: timedelta, with_own_channel: bool = False
+) -> list[UUID]:
+    """Take due rows for ``lease`` and count the attempt; rows that another sender is taking are passed over.
+
+    ``with_own_channel`` leaves alone what only the platform's channel could carry.
+    """
+    own: Any = true()
+    if with_own_channel:
+        own = col(Notification.sale_id).in_(
+            select(col(Sale.id))
+            .join(NotificationChannel, col(NotificationChannel.merchant_id) == col(Sale.merchant_id))
+            .where(col(NotificationChannel.audience) == Audience.SHOPPERS)
+        )
     due = (
         select(col(Notification.id))
         .where(
             col(Notification.status) == NotificationStatus.PENDING,
             col(Notification.due_at) <= func.clock_timestamp(),
+            own,
         )
         .order_by(col(Notification.due_at))
         .limit(limit)
@@ -88,7 +103,10 @@ async def drafts(session: AsyncSession, ids: Sequence[UUID]) -> list[Draft]:
                 order.pay_by,
                 reason,
             )
-        found.append(Draft(row.id, row.kind, row.attempts, row.recipient or contact, age, facts, row.payload))
+        merchant_id = sale.merchant_id if sale is not None else None
+        found.append(
+            Draft(row.id, row.kind, row.attempts, row.recipient or contact, age, facts, merchant_id, row.payload)
+        )
     return found
 
 

@@ -6,33 +6,31 @@ the row is written with the decision.
 """
 
 import asyncio
-import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from jinja2 import TemplateError
 
 from backend.core.log import get_logger
-from backend.models import Database, NotificationKind
-from backend.notifications import repository
+from backend.models import Audience, Database, NotificationChannel, NotificationKind
+from backend.notifications import repository, repository_channels
+from backend.notifications.backing_off import ATTEMPTS_MAX, LEASE, SENDING_AT_ONCE, backoff
 from backend.notifications.channel import Channel, EmailChannel, SendFailed
+from backend.notifications.channels import Vault
+from backend.notifications.copies import deliver_copies
 from backend.notifications.messages import Draft, compose
+from backend.notifications.templates_own import WordsOf, own_words
 from backend.settings import Settings
 
 log = get_logger()
 
-ATTEMPTS_MAX = 8
-SENDING_AT_ONCE = 8
 CLAIM_BATCH = 32
 """Four rounds of ``SENDING_AT_ONCE``: at most 40 s when every message runs into its 10 s."""
-LEASE = timedelta(seconds=120)
-"""Three times that."""
 TIME_BUDGET_S = 60.0
 """No new batch is begun after this: with the last one's 40 s it stays below the job's limit of 120 s."""
-BACKOFF_FIRST_S, BACKOFF_MAX_S = 5.0, 900.0
-"""5, 10, 20 … s: the eighth attempt comes about ten minutes after the first."""
 CODE_LIFE = timedelta(minutes=10)
 """A sign-in code is of no use to anybody after that (``accounts.shoppers.CODE_TTL``)."""
 
@@ -62,55 +60,79 @@ async def deliver_due(
 ) -> Delivery:
     """Send up to ``limit`` due messages; any number of callers at once share them out.
 
-    Without a configured channel nothing is claimed, so that nothing is lost until there is one.
+    A merchant's own channel goes before the platform's. What has neither is not claimed, so that nothing is lost until
+    there is one.
     """
     delivery = Delivery()
-    if channel is None:
-        if settings.notify_email_url is None:
-            return delivery
+    vault = Vault(settings)
+    if channel is None and settings.notify_email_url is not None:
         channel = EmailChannel(settings.notify_email_url)
     stop_at = time.monotonic() + TIME_BUDGET_S
     claimed = 0
     while claimed < limit and time.monotonic() < stop_at:
-        drafts = await _claim(database, min(CLAIM_BATCH, limit - claimed))
-        if not drafts:
+        batch = await _claim(database, min(CLAIM_BATCH, limit - claimed), own_only=channel is None)
+        if not batch.drafts:
             break
-        claimed += len(drafts)
-        results = await _send_all(drafts, channel, settings.public_url)
+        claimed += len(batch.drafts)
+        results = await _send_all(batch, channel, vault, settings.public_url)
         await _write_down(database, results, delivery)
+    while time.monotonic() < stop_at and await deliver_copies(database, vault, settings.public_url, limit=CLAIM_BATCH):
+        pass
     if claimed:
         log.info("notifications.delivered", sent=delivery.sent, failed=delivery.failed, dead=delivery.dead)
     return delivery
 
 
-async def _claim(database: Database, limit: int) -> list[Draft]:
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Claimed rows, and what their merchants have said about them."""
+
+    drafts: Sequence[Draft]
+    words: WordsOf
+    channels: Mapping[UUID, NotificationChannel]
+    """Merchants' own ways to their shoppers."""
+
+
+async def _claim(database: Database, limit: int, *, own_only: bool) -> _Batch:
     async with database.transaction() as session:
-        ids = await repository.claim_due(session, limit=limit, lease=LEASE)
-        return await repository.drafts(session, ids) if ids else []
+        ids = await repository.claim_due(session, limit=limit, lease=LEASE, with_own_channel=own_only)
+        if not ids:
+            return _Batch((), {}, {})
+        drafts = await repository.drafts(session, ids)
+        await repository_channels.insert_copies(session, ids)
+        merchants = list({draft.merchant_id for draft in drafts if draft.merchant_id is not None})
+        own = await repository_channels.shoppers_channels(session, merchants) if merchants else ()
+        return _Batch(drafts, await own_words(session, merchants), {row.merchant_id: row for row in own})
 
 
-async def _send_all(drafts: Sequence[Draft], channel: Channel, public_url: str) -> list[_Result]:
+async def _send_all(batch: _Batch, channel: Channel | None, vault: Vault, public_url: str) -> list[_Result]:
     free = asyncio.Semaphore(SENDING_AT_ONCE)
 
     async def one(draft: Draft) -> _Result:
         async with free:
-            return await _send(draft, channel, public_url)
+            return await _send(draft, batch, channel, vault, public_url)
 
-    return await asyncio.gather(*(one(draft) for draft in drafts))
+    return await asyncio.gather(*(one(draft) for draft in batch.drafts))
 
 
-async def _send(draft: Draft, channel: Channel, public_url: str) -> _Result:
+async def _send(draft: Draft, batch: _Batch, channel: Channel | None, vault: Vault, public_url: str) -> _Result:
     if draft.recipient is None:
         # A shop's own token names shoppers whose address only the shop knows: not our fault, nobody to call.
         return _Result(draft, "no contact is known", final=True, letter=False)
     if draft.kind is NotificationKind.SIGN_IN_CODE and draft.age > CODE_LIFE:
         return _Result(draft, "the code had expired before it could be sent", final=True, letter=False)
+    words, own = None, None
+    if draft.merchant_id is not None:
+        words, own = batch.words.get(draft.merchant_id, {}).get(draft.kind), batch.channels.get(draft.merchant_id)
     try:
-        message = compose(draft, public_url)
+        message = compose(draft, public_url, words)
     except TemplateError as error:
         return _Result(draft, f"{type(error).__name__}: {error}"[:300], final=True)
     try:
-        await channel.send(message)
+        way = channel if own is None else vault.open(own, own.id, Audience.SHOPPERS)
+        if way is None:
+            raise SendFailed("the merchant's channel was taken away meanwhile")
+        await way.send(message)
     except SendFailed as error:
         return _Result(draft, str(error), final=draft.attempts >= ATTEMPTS_MAX)
     return _Result(draft)
@@ -144,10 +166,3 @@ async def _write_down(database: Database, results: Sequence[_Result], delivery: 
                     )
                     log.error("notification.dead", notification_id=draft.notification_id)
                 delivery.dead += 1
-
-
-def backoff(attempts: int) -> timedelta:
-    """The wait after a failed attempt: doubled each time, bounded, half of it random, so that what failed
-    together does not come back together."""
-    full_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (attempts - 1))
-    return timedelta(seconds=full_s * random.uniform(0.5, 1.0))  # noqa: S311 no secret depends on it

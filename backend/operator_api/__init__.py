@@ -4,6 +4,8 @@ from fastapi import APIRouter
 
 from backend.operator_api import (
     accounts,
+    channels,
+    defaults,
     home,
     lists,
     live,
@@ -11,6 +13,7 @@ from backend.operator_api import (
     pages,
     people,
     pictures,
+    prose,
     replay,
     sales,
     skus,
@@ -19,7 +22,11 @@ from backend.operator_api import (
 )
 
 router = APIRouter(prefix="/api/v1/operator", tags=["operator"])
-for _part in (accounts, home, skus, pictures, pages, sales, steering, stock, live, replay, orders, lists, people):
+_PARTS = (
+    accounts, home, skus, pictures, prose, pages, sales, steering, stock, live, replay, orders, lists, people,
+    defaults, channels,
+)  # fmt: skip
+for _part in _PARTS:
     router.include_router(_part.router)
 
 __all__ = ["router"]

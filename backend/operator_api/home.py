@@ -14,9 +14,10 @@ from backend.api import AnyOperator, AppState, Calls, Session, State
 from backend.core.errors import Code, Refused
 from backend.core.fields import Id, Moment, Reason, Strict, View
 from backend.core.http import StrictRoute
-from backend.gate import GateUnavailable
 from backend.models import Sale
+from backend.monitoring import DependencyState
 from backend.operator_api import repository_home as repository
+from backend.operator_api.live import dependencies_now
 from backend.operator_api.schemas import Phase, Status
 from backend.sales import SaleRows, SaleStatus, database_now, list_sales, phase, preflight, status
 
@@ -64,7 +65,7 @@ class HomeView(View):
     live: list[HomeSale]
     next: list[HomeSale]
     needs: list[Need]
-    dependencies: dict[str, Literal["up", "down"]]
+    dependencies: dict[str, DependencyState]
 
 
 class DeadLetterView(View):
@@ -121,12 +122,24 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-async def _gate_up(state: AppState) -> bool:
-    try:
-        await state.gate.now_ms()
-    except GateUnavailable:
-        return False
-    return True
+_UNWELL: Mapping[tuple[str, str], str] = {
+    ("gate", "down"): "The gate store does not answer: nobody can buy until it does. Orders and pages stay up.",
+    ("gate", "slow"): "The gate store answers late: shoppers wait. Look at its host's load and memory.",
+    ("database", "slow"): "The database answers late: tickets become orders later. Look at its load and its locks.",
+    ("broker", "down"): "The job broker takes no jobs: orders, releases and messages come later. Buying goes on.",
+    ("workers", "down"): "No worker has been heard of: tickets stay queued and messages unsent. Start one.",
+    ("workers", "slow"): "Workers run and finish nothing: tickets stay queued. Look at their log and the database.",
+    ("clock", "down"): "No clock has been heard of: holds do not end and nothing is prepared. Start one.",
+}
+"""A dependency's state in words with what to do. What is ``unknown`` is so because of another, which is here."""
+
+
+def _unwell(health: Mapping[str, DependencyState]) -> list[Need]:
+    return [
+        Need(kind="dependency", title=name.capitalize(), detail=_UNWELL[name, state])
+        for name, state in health.items()
+        if (name, state) in _UNWELL
+    ]
 
 
 async def _compute(state: AppState, merchant_id: UUID) -> HomeView:
@@ -144,19 +157,17 @@ async def _compute(state: AppState, merchant_id: UUID) -> HomeView:
         for one in found
         if states[one.sale.id] is SaleStatus.DRAFT and timedelta(0) < one.sale.opens_at - now <= SOON
     ]
-    gate_up = await _gate_up(state)
+    health = await dependencies_now(state)
     unready = await asyncio.gather(*(_unready(state, one.sale, now) for one in ahead[:NEXT_MAX]))
     needs = _needs(running, drafts, needs_found)
-    if not gate_up:
-        detail = "The gate store does not answer: nobody can buy until it does. Orders and pages stay up."
-        needs.insert(0, Need(kind="dependency", title="Gate", detail=detail))
+    needs[:0] = _unwell(health)
     needs += [need for need in unready if need is not None]
     return HomeView(
         now=now,
         live=[_row(one, now) for one in sorted(running, key=lambda one: one.sale.closes_at)],
         next=[_row(one, now) for one in ahead[:NEXT_MAX]],
         needs=needs,
-        dependencies={"database": "up", "gate": "up" if gate_up else "down"},
+        dependencies=health,
     )
 
 

@@ -13,7 +13,9 @@ from backend.core.clock import from_ms, now_ms, rfc3339
 from backend.core.http import StrictRoute
 from backend.core.log import get_logger
 from backend.gate import EntryId, Gate, GateUnavailable, LaneId, LaneReading, Outcome
+from backend.monitoring import DependencyState, dependencies
 from backend.operator_api import repository
+from backend.operator_api.gate_answers import GateAnswers, GateAnswersReader
 from backend.operator_api.repository import ItemSnapshot
 from backend.operator_api.repository_replay import recent_delay
 from backend.operator_api.schemas import (
@@ -32,6 +34,9 @@ SHARED_FOR_S = 1.0
 EVENTS = 20
 DELAY_WITHIN_S = 60
 SECONDS_MAX = 3_600
+
+_gate_answers = GateAnswersReader()
+"""Of the process, as the instruments that it reads are."""
 
 log = get_logger()
 
@@ -109,6 +114,20 @@ def _live_item(item: ItemSnapshot, reading: LaneReading | None) -> LiveItem:
     )
 
 
+async def dependencies_now(state: AppState) -> dict[str, DependencyState]:
+    """Asked once a second, whoever watches which sale."""
+    return await state.shared.get(("dependencies",), SHARED_FOR_S, lambda: dependencies(state.database, state.gate))
+
+
+async def gate_answers_now(state: AppState) -> GateAnswers:
+    """Read once a second, whoever watches."""
+
+    async def read() -> GateAnswers:
+        return _gate_answers.read()
+
+    return await state.shared.get(("gate-answers",), SHARED_FOR_S, read)
+
+
 async def _compute(state: AppState, merchant_id: UUID, sale_id: UUID) -> _Live:
     read_at_ms = now_ms()
     async with state.database.transaction() as session:
@@ -133,18 +152,21 @@ async def _compute(state: AppState, merchant_id: UUID, sale_id: UUID) -> _Live:
         )
     throttle = throttle_view(rows.sale)
     assert throttle is not None
+    answers = await gate_answers_now(state)
     view = LiveView(
         **_state(rows, now),
         view_age_ms=0,
         order_lag_ms=gate.oldest_undecided_ms,
         order_delay_p95_ms=None if delay is None else round(delay.found[1]),
+        gate_call_p99_ms=answers.p99_ms,
+        gate_unanswered=answers.unanswered,
         throttle=throttle,
         drift=_drift(items, gate.readings) if any(item.seq is not None for item in items) else 0,
         pending_releases=sum(item.pending_releases for item in items),
         items=[_live_item(item, gate.readings.get(item.item_id)) for item in items],
         outcomes=dict(outcomes),
         backlog=_backlog(items, gate),
-        dependencies={"database": "up", "gate": "up" if gate.up else "down"},
+        dependencies=await dependencies_now(state),
         events=[activity_line(event) for event in events],
         audit=audit,
     )

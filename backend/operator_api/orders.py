@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from backend.accounts import Done
+from backend.accounts import Done, record_read, record_refusal
 from backend.api import AnyOperator, AppState, Calls, Session, State
 from backend.core.cells import csv_of
 from backend.core.clock import rfc3339
@@ -18,14 +18,18 @@ from backend.core.fields import Id, Moment, Money, Reason, Strict, View
 from backend.core.http import StrictRoute
 from backend.core.text import mask_contact
 from backend.jobs import contracts
-from backend.models import OrderStatus
+from backend.models import OrderStatus, Role
 from backend.operator_api import repository_orders as repository
 from backend.operator_api.schemas import OrderView
-from backend.orders import cancel_by_operator, mark_refunded
+from backend.orders import cancel_by_operator, delivery_for, mark_refunded
 from backend.sales import get_sale
 
 router = APIRouter(route_class=StrictRoute)
 
+_SENDERS = (Role.OWNER, Role.OPERATOR)
+"""Who learns where an order goes: an auditor checks units and money, and needs nobody's address."""
+_EXPORT = "order.export"
+_DELIVERY_HEADER = ("name", "address", "postal_code", "city", "country")
 _CSV_HEADER = ("order", "created_at", "sku", "quantity", "status", "reason", "price_minor", "currency", "shopper",
                "contact_masked", "pay_by", "paid_at", "journal_entry")  # fmt: skip
 
@@ -96,6 +100,21 @@ class OrderLife(OrderView):
     payment: PaymentLife | None = None
 
 
+class DeliveryTo(View):
+    name: str
+    address: str
+    postal_code: str
+    city: str
+    country: str
+    updated_at: Moment
+
+
+class OrderDetail(OrderLife):
+    """``delivery``: for those who send things out, when the shopper gave it. Never part of a command's record."""
+
+    delivery: DeliveryTo | None = None
+
+
 class ReasonNeeded(Strict):
     reason: Reason
 
@@ -162,38 +181,65 @@ async def _life(session: AsyncSession, sale_id: UUID, order_id: UUID) -> OrderLi
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def export_orders(
-    actor: AnyOperator, state: State, sale_id: UUID, status: Annotated[OrderStatus | None, Query()] = None
+    actor: AnyOperator,
+    state: State,
+    sale_id: UUID,
+    status: Annotated[OrderStatus | None, Query()] = None,
+    delivery: Annotated[
+        bool, Query(description="With name and address; for owners and operators, and recorded")
+    ] = False,
 ) -> StreamingResponse:
     """Every order as CSV whose cells no spreadsheet takes for formulas; contacts are masked."""
     async with state.database.transaction() as session:
         rows = await get_sale(session, actor.merchant_id, sale_id)
+    if delivery:
+        if actor.role not in _SENDERS:
+            await record_refusal(state.database, state.seal_key, actor, _EXPORT, sale_id=sale_id)
+            raise Refused(Code.FORBIDDEN)
+        # Everybody's address at once leaves the platform here: who took them stands in the activity.
+        await record_read(state.database, state.seal_key, actor, _EXPORT, sale_id, {"delivery": True})
     return StreamingResponse(
-        _csv(state, sale_id, status.value if status else None),
+        _csv(state, sale_id, status.value if status else None, delivery=delivery),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="orders-{rows.sale.slug}.csv"'},
     )
 
 
-async def _csv(state: AppState, sale_id: UUID, status: str | None) -> AsyncIterator[bytes]:
-    yield csv_of(_CSV_HEADER, ())
+async def _csv(state: AppState, sale_id: UUID, status: str | None, *, delivery: bool) -> AsyncIterator[bytes]:
+    header = (*_CSV_HEADER, *_DELIVERY_HEADER) if delivery else _CSV_HEADER
+    yield csv_of(header, ())
     async for page in repository.every_order(state.database, sale_id, status):
         # The header once; ``csv_of`` writes one each time, so its first line is left out here.
-        yield csv_of(_CSV_HEADER, (_cells(row) for row in page)).partition(b"\r\n")[2]
+        yield csv_of(header, (_cells(row, delivery=delivery) for row in page)).partition(b"\r\n")[2]
 
 
-def _cells(row: Row[Any]) -> tuple[str | int, ...]:
+def _cells(row: Row[Any], *, delivery: bool) -> tuple[str | int, ...]:
+    to = tuple(getattr(row, name) or "" for name in _DELIVERY_HEADER) if delivery else ()
     return (
         str(row.id), rfc3339(row.created_at), row.sku, row.quantity, row.status, row.reason or "", row.price_minor,
         row.currency, str(row.shopper_id), _masked(row.contact), rfc3339(row.pay_by) if row.pay_by else "",
-        rfc3339(row.paid_at) if row.paid_at else "", f"{row.generation}-{row.seq}",
+        rfc3339(row.paid_at) if row.paid_at else "", f"{row.generation}-{row.seq}", *to,
     )  # fmt: skip
 
 
 @router.get("/sales/{sale_id}/orders/{order_id}")
-async def read_order(session: Session, actor: AnyOperator, sale_id: UUID, order_id: UUID) -> OrderLife:
-    """An order from the gate's yes to its end: attempt, ledger entries, units given back, payment, messages."""
+async def read_order(session: Session, actor: AnyOperator, sale_id: UUID, order_id: UUID) -> OrderDetail:
+    """An order from the gate's yes to its end: attempt, ledger entries, units given back, payment, messages. Where it
+    is to be delivered is told to owners and operators."""
     await get_sale(session, actor.merchant_id, sale_id)
-    return await _life(session, sale_id, order_id)
+    life = await _life(session, sale_id, order_id)
+    found = await delivery_for(session, sale_id, life.shopper_id) if actor.role in _SENDERS else None
+    to = None
+    if found is not None:
+        to = DeliveryTo(
+            name=found.name,
+            address=found.address,
+            postal_code=found.postal_code,
+            city=found.city,
+            country=found.country,
+            updated_at=found.updated_at,
+        )
+    return OrderDetail(**dict(life), delivery=to)
 
 
 @router.post("/sales/{sale_id}/orders/{order_id}/cancel", response_model=OrderLife)

@@ -13,6 +13,9 @@ from backend.accounts import Done
 from backend.api import AnyOperator, Calls, Session, State
 from backend.core.fields import Moment, Reason, Strict, View
 from backend.core.http import StrictRoute
+from backend.operator_api import repository_pages
+from backend.operator_api.schemas import ActivityLine
+from backend.operator_api.views import activity_line
 from backend.sales import SaleStatus, database_now, get_sale, status, wrong_state
 
 router = APIRouter(route_class=StrictRoute)
@@ -31,7 +34,10 @@ class PageVersionView(View):
 class PageVersionsView(View):
     versions: list[PageVersionView]
     up_to_date: bool
-    """Nothing that the page shows has changed since it was published."""
+    """Nothing that the page shows waits to be published."""
+    changes: list[ActivityLine]
+    """What operators have changed of the sale and its SKUs since the version that is shown was published, newest
+    first, at most 50. After going back to an earlier version these are not on the page."""
 
 
 class PreviewView(View):
@@ -50,9 +56,13 @@ class RolledBackView(View):
 
 @router.get("/sales/{sale_id}/pages")
 async def read_versions(session: Session, state: State, actor: AnyOperator, sale_id: UUID) -> PageVersionsView:
-    """The newest 50 versions of a sale's page, the newest first."""
+    """The newest 50 versions of a sale's page, the newest first, and what has changed since the one that is shown."""
     sale = (await get_sale(session, actor.merchant_id, sale_id)).sale
     found = await pages.page_versions(session, state.settings, sale_id, sale.slug)
+    shown = next((one for one in found if one.version == sale.published_version), None)
+    changes = (
+        await repository_pages.changes_since(session, actor.merchant_id, sale_id, shown.published_at) if shown else []
+    )
     return PageVersionsView(
         versions=[
             PageVersionView(
@@ -65,6 +75,7 @@ async def read_versions(session: Session, state: State, actor: AnyOperator, sale
             for one in found
         ],
         up_to_date=sale.page_wanted_at is None,
+        changes=[activity_line(row) for row in changes],
     )
 
 

@@ -21,7 +21,7 @@ from backend.core.errors import Code, Refused
 from backend.core.fields import Id, Moment, Strict, View
 from backend.core.http import StrictRoute
 from backend.models import Role
-from backend.notifications import EmailChannel, SendFailed, previews, trial_message
+from backend.notifications import EmailChannel, SendFailed, own_words, previews, trial_message
 from backend.operator_api.schemas import left_out
 
 router = APIRouter(route_class=StrictRoute)
@@ -80,7 +80,7 @@ class TemplateView(View):
 
 
 class ChannelView(View):
-    """``configured`` says whether there is one; its address, which may hold a password, is told to nobody."""
+    """``configured`` says whether the platform has one; its address, which may hold a password, is told to nobody."""
 
     configured: bool
     templates: list[TemplateView]
@@ -175,13 +175,14 @@ async def post_end_session(call: OwnerCalls, session_id: UUID) -> Response:
 
 
 @router.get("/channel")
-async def read_channel(state: State, actor: AnyOperator) -> ChannelView:
+async def read_channel(session: Session, state: State, actor: AnyOperator) -> ChannelView:
     """Whether messages can go out, and what each kind says, with figures of an example."""
+    words = (await own_words(session, [actor.merchant_id])).get(actor.merchant_id)
     return ChannelView(
         configured=state.settings.notify_email_url is not None,
         templates=[
             TemplateView(kind=kind, subject=subject, body=body)
-            for kind, subject, body in previews(actor.merchant_name, state.settings.public_url)
+            for kind, subject, body in previews(actor.merchant_name, state.settings.public_url, words)
         ],
     )
 

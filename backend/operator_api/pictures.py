@@ -1,23 +1,26 @@
 """Pictures of SKUs: sent as they are, kept re-encoded."""
 
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from backend.accounts import Done
 from backend.api import AnyOperator, Calls, Session
 from backend.core.errors import Code, Refused
-from backend.core.fields import Id, Moment, View
+from backend.core.fields import Id, Moment, Strict, View
 from backend.core.http import StrictRoute
 from backend.jobs import contracts
+from backend.operator_api.schemas import left_out
 from backend.pages import (
+    PICTURES_MAX,
     UPLOAD_MAX_BYTES,
     PictureRow,
     add_picture,
+    change_picture,
     encode_upload,
     pictures_of_sku,
     remove_picture,
@@ -36,11 +39,20 @@ _UPLOAD = {
     }
 }
 
-Alt = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=300, strip_whitespace=True, pattern=r"^[^\x00]*$"),
-    Query(description="What the picture shows, for those who cannot see it"),
-]
+AltText = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True, pattern=r"^[^\x00]*$")]
+Alt = Annotated[AltText, Query(description="What the picture shows, for those who cannot see it")]
+
+
+class PictureChange(Strict):
+    alt: AltText = left_out()
+    position: Annotated[int, Field(ge=0, lt=PICTURES_MAX)] = left_out()
+    """Its place among the SKU's pictures, 0 for the first; beyond the last it becomes the last."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("Give alt or position.")
+        return self
 
 
 class PictureFileView(View):
@@ -125,6 +137,28 @@ async def read_content(session: Session, actor: AnyOperator, sku_id: UUID, pictu
     sku = await get_sku(session, actor.merchant_id, sku_id)
     found = await small_file(session, sku.id, picture_id)
     return Response(found.content, media_type="image/webp" if found.name.endswith(".webp") else "image/jpeg")
+
+
+@router.patch("/{picture_id}", response_model=PicturesView)
+async def patch_picture(call: Calls, sku_id: UUID, picture_id: UUID, body: PictureChange) -> Response:
+    """Change a picture's words or its place; all pictures, in their new order.
+
+    Published pages with this SKU are published again.
+    """
+
+    async def action(session: AsyncSession, _: UUID) -> Done:
+        await edit_sku(session, call.actor.merchant_id, sku_id, {})
+        sent = body.model_dump(exclude_unset=True)
+        before = await change_picture(session, sku_id, picture_id, **sent)
+        await want_pages(session, sku_id=sku_id, by=call.actor.operator_id)
+        rows = await pictures_of_sku(session, sku_id)
+        view = PicturesView(pictures=[_view(row) for row in rows]).model_dump(mode="json")
+        named = {"sku_id": str(sku_id), "picture_id": str(picture_id)}
+        return Done(view, before={**named, **{name: before[name] for name in sent}}, after={**named, **sent})
+
+    call.after_commit(lambda: call.state.enqueue(contracts.TRANSITIONS))
+    condition = {"sku_id": str(sku_id), "picture_id": str(picture_id)}
+    return await call.run("sku.picture_changed", action, body=body, condition=condition)
 
 
 @router.delete("/{picture_id}", status_code=204, response_class=Response)

@@ -37,7 +37,7 @@ COUNTED = (OutboxStatus.PENDING, OutboxStatus.REFUSED)
 
 async def orders_of(
     session: AsyncSession, sale_id: UUID, *, search: str | None, status: OrderStatus | None, after: Position | None
-) -> Sequence[Row[Order, str | None, str]]:
+) -> Sequence[Row[Order, str | None, str | None]]:
     """A page of orders, newest first, with the reason of a rejection and the shopper's contact."""
     statement = (
         select(Order, col(Reservation.reason), col(Shopper.contact))

@@ -83,9 +83,11 @@ async def every_order(database: Database, sale_id: UUID, status: str | None) -> 
             found = await session.execute(
                 text("""
                     SELECT o.id, o.sku, o.quantity, o.status, o.price_minor, o.currency, o.shopper_id, o.created_at,
-                           o.pay_by, o.paid_at, r.reason, r.generation, r.seq, s.contact
+                           o.pay_by, o.paid_at, r.reason, r.generation, r.seq, s.contact,
+                           d.name, d.address, d.postal_code, d.city, d.country
                     FROM orders o JOIN reservations r ON r.id = o.reservation_id
                     LEFT JOIN shoppers s ON s.id = o.shopper_id
+                    LEFT JOIN delivery_details d ON d.sale_id = o.sale_id AND d.shopper_id = o.shopper_id
                     WHERE o.sale_id = :sale AND (CAST(:status AS text) IS NULL OR o.status = :status)
                       AND (CAST(:at AS timestamptz) IS NULL OR (o.created_at, o.id) > (:at, CAST(:id AS uuid)))
                     ORDER BY o.created_at, o.id LIMIT :page

@@ -32,6 +32,7 @@ from backend.sales import (
     list_sales,
     plain,
     preflight,
+    sale_defaults,
     terms_of,
 )
 
@@ -59,7 +60,8 @@ async def post_sale(call: Calls, body: SaleBody) -> Response:
     """Make a draft."""
 
     async def action(session: AsyncSession, _: UUID) -> Done:
-        rows = await create_sale(session, call.actor.merchant_id, terms_from(body))
+        defaults, _own = await sale_defaults(session, call.actor.merchant_id)
+        rows = await create_sale(session, call.actor.merchant_id, terms_from(body, defaults))
         after = plain(terms_of(rows.sale, rows.items))
         return Done(stored(await sale_view(session, rows)), 201, after=after, sale_id=rows.sale.id)
 
@@ -113,8 +115,7 @@ async def remove_sale(call: Calls, sale_id: UUID) -> Response:
         rows = await delete_sale(session, call.actor.merchant_id, sale_id)
         return Done({}, 204, before=plain(terms_of(rows.sale, rows.items)))
 
-    # The command does not name the sale: its row would keep the draft from being deleted.
-    return await call.run("sale.delete", action, condition={"sale_id": str(sale_id)})
+    return await call.run("sale.delete", action, sale_id=sale_id, condition={"sale_id": str(sale_id)})
 
 
 @router.get("/{sale_id}/preflight")

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic.config import JsonDict
 
 from backend.core.fields import Id, Moment, Money, Reason, SkuCode, Slug, Strict, View
+from backend.monitoring import DependencyState
 from backend.sales.terms import (
     ALLOTMENT_MAX,
     BURST_MAX,
@@ -383,13 +384,19 @@ class LiveView(View):
     """Age of the oldest journal entry that is not yet decided; unknown while the gate is down."""
     order_delay_p95_ms: int | None = None
     """From the gate's yes to the ledger's commit, of the last minute's newest orders; none when there was none."""
+    gate_call_p99_ms: float | None = None
+    """The gate's answer to a batch of attempts of any sale, as the API process that answers here has measured it in the
+    last ten seconds; none when it had none decided."""
+    gate_unanswered: int = 0
+    """Attempts that got no decision in that time."""
     throttle: ThrottleView
     drift: int | None = None
     pending_releases: int
     items: list[LiveItem]
     outcomes: dict[str, int]
     backlog: int | None = None
-    dependencies: dict[str, Literal["up", "down"]]
+    dependencies: dict[str, DependencyState]
+    """``database``, ``gate``, ``broker``, ``workers`` and ``clock``."""
     events: list[ActivityLine]
     """The newest of the activity: what operators and the platform did, marked on the charts."""
     audit: LiveAudit | None = None

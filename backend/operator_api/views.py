@@ -27,6 +27,7 @@ from backend.operator_api.schemas import (
 )
 from backend.sales import (
     ItemTerms,
+    SaleDefaults,
     SaleRows,
     SaleTerms,
     ThrottleTerms,
@@ -167,8 +168,8 @@ def _item_terms(items: Sequence[ItemBody]) -> tuple[ItemTerms, ...]:
     )
 
 
-def terms_from(body: SaleBody) -> SaleTerms:
-    """The terms of a new sale; what the body leaves out keeps its default."""
+def terms_from(body: SaleBody, defaults: SaleDefaults) -> SaleTerms:
+    """The terms of a new sale; what the body leaves out is as the merchant's defaults have it."""
     bare = SaleTerms(
         slug=body.slug,
         title=body.title,
@@ -176,7 +177,7 @@ def terms_from(body: SaleBody) -> SaleTerms:
         closes_at=body.closes_at,
         items=_item_terms(body.items),
     )
-    return changed_terms(bare, body)
+    return changed_terms(defaults.applied(bare), body)
 
 
 def changed_terms(old: SaleTerms, body: SaleBody | SaleChange) -> SaleTerms:

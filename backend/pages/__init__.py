@@ -4,7 +4,9 @@ from backend.pages.catalogue import CataloguedItem, CataloguedSale, PublishedSal
 from backend.pages.encoding import UPLOAD_MAX_BYTES, EncodedPicture
 from backend.pages.markers import clear_sold_out
 from backend.pages.pictures import (
+    PICTURES_MAX,
     add_picture,
+    change_picture,
     encode_upload,
     pictures_of_sku,
     remove_picture,
@@ -17,6 +19,7 @@ from backend.pages.states import write_states
 from backend.pages.versions import Preview, ShownVersion, page_versions, preview, roll_back
 
 __all__ = [
+    "PICTURES_MAX",
     "UPLOAD_MAX_BYTES",
     "CataloguedItem",
     "CataloguedSale",
@@ -26,6 +29,7 @@ __all__ = [
     "PublishedSales",
     "ShownVersion",
     "add_picture",
+    "change_picture",
     "clear_sold_out",
     "due_for_publication",
     "encode_upload",

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -56,6 +57,27 @@ async def remove_picture(session: AsyncSession, sku_id: UUID, picture_id: UUID) 
     """Take a picture away; pages show it until they are published next. Raises ``NOT_FOUND``."""
     if not await repository.delete_picture(session, sku_id, picture_id):
         raise Refused(Code.NOT_FOUND)
+
+
+async def change_picture(
+    session: AsyncSession, sku_id: UUID, picture_id: UUID, *, alt: str | None = None, position: int | None = None
+) -> dict[str, Any]:
+    """Give a picture other words, or another place among the SKU's; its ``alt`` and ``position`` before.
+
+    The caller holds the SKU's row. Places are counted anew from 0, without the gaps that pictures taken away left.
+    Raises ``NOT_FOUND``.
+    """
+    rows = await pictures_of_sku(session, sku_id)
+    at = next((place for place, row in enumerate(rows) if row.picture.id == picture_id), None)
+    if at is None:
+        raise Refused(Code.NOT_FOUND)
+    before = {"alt": rows[at].picture.alt, "position": at}
+    if alt is not None:
+        await repository.set_alt(session, picture_id, alt)
+    if position is not None:
+        rows.insert(position, rows.pop(at))
+        await repository.set_order(session, [row.picture.id for row in rows])
+    return before
 
 
 async def pictures_of_sku(session: AsyncSession, sku_id: UUID) -> list[PictureRow]:

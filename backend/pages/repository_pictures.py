@@ -1,10 +1,10 @@
 """Queries about pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -89,6 +89,16 @@ async def insert_picture(
         ],
     )
     return picture.id
+
+
+async def set_alt(session: AsyncSession, picture_id: UUID, alt: str) -> None:
+    await session.execute(update(Picture).where(col(Picture.id) == picture_id).values(alt=alt))
+
+
+async def set_order(session: AsyncSession, picture_ids: Sequence[UUID]) -> None:
+    """Places from 0 on, in the order given."""
+    for position, picture_id in enumerate(picture_ids):
+        await session.execute(update(Picture).where(col(Picture.id) == picture_id).values(position=position))
 
 
 async def delete_picture(session: AsyncSession, sku_id: UUID, picture_id: UUID) -> bool:

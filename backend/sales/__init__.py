@@ -1,6 +1,7 @@
 """Sales and their items: terms, states, stock, links, and what the gate is told of them."""
 
 from backend.sales.clocks import ClockWatch, clocks_agree
+from backend.sales.defaults import SaleDefaults, sale_defaults, set_sale_defaults
 from backend.sales.lanes import (
     LaneTrouble,
     SaleLanes,
@@ -59,6 +60,7 @@ __all__ = [
     "ClockWatch",
     "ItemTerms",
     "LaneTrouble",
+    "SaleDefaults",
     "SaleLanes",
     "SalePhase",
     "SaleRows",
@@ -105,7 +107,9 @@ __all__ = [
     "resume",
     "rotate_links",
     "run_due_transitions",
+    "sale_defaults",
     "schedule",
+    "set_sale_defaults",
     "sku_names",
     "status",
     "take_from_gate",

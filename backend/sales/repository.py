@@ -18,7 +18,6 @@ from sqlmodel import col
 
 from backend.core.ids import new_id
 from backend.models import (
-    Command,
     Fault,
     JournalCursor,
     LinkSecret,
@@ -161,8 +160,7 @@ async def replace_items(session: AsyncSession, sale_id: UUID, rows: Sequence[Map
 
 
 async def delete_sale(session: AsyncSession, sale_id: UUID) -> None:
-    """Delete a draft with its items. The commands that made and edited it stay, without pointing to it."""
-    await session.execute(update(Command).where(col(Command.sale_id) == sale_id).values(sale_id=None))
+    """Delete a draft with its items. The commands that made and edited it stay as they are, and go on naming it."""
     for table in (SaleItem, LinkSecret, SaleEvent, PageVersion):
         await session.execute(delete(table).where(col(table.sale_id) == sale_id))
     await session.execute(delete(Sale).where(col(Sale.id) == sale_id))

@@ -1,13 +1,12 @@
 """What is live, what comes next, and what needs a hand, each with the way to it."""
 
-import html
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from console import navigation, session, wording, zones
+from console import faults, navigation, session, strips, wording, zones
 from console.client import LIVE_TIMEOUT
 from console.errors import ApiError, Unreachable, explain
 from console.views import parts
@@ -16,14 +15,14 @@ TICK_S = 2.0
 READING_TTL_S = 1.8
 
 NEED_WORDS = {
-    "fault": ("Stopped by the platform", "Look and resume", "Control room"),
+    "fault": ("Stopped by the platform", "See what to do", "Control room"),
     "preflight": ("Not ready", "Open the pre-flight list", "Preparation"),
     "draft_due": ("Opens soon, but is a draft", "Schedule it", "Preparation"),
     "findings": ("The last reconciliation has findings", "Read the findings", "Reconciliation"),
-    "dead_letters": ("Waiting for a decision", "Look at them", "Activity"),
+    "dead_letters": ("Waiting for a decision", "Decide", "Activity"),
     "refunds_due": ("Refunds due", "List the orders", "Orders"),
     "messages_dead": ("Messages that did not arrive", "Look and send again", "Notifications"),
-    "dependency": ("Not answering", "", ""),
+    "dependency": ("Not well", "", ""),
 }
 """(what it is, what to do, the tab of the sale where it is done)"""
 URGENT = frozenset({"fault", "dependency", "findings"})
@@ -80,12 +79,8 @@ def _live() -> None:
 
 
 def _health(home: dict[str, Any], age_s: float) -> None:
-    dots = "".join(
-        f'<span class="sp-dot {"good" if state == "up" else "bad"}">'
-        f"{html.escape(wording.kind(name))}{'' if state == 'up' else ' down'}</span>"
-        for name, state in home["dependencies"].items()
-    )
-    st.html(f'<div class="sp-facts" role="status">{dots}<span>view {age_s:.1f} s old</span></div>')
+    dots = strips.health_html(home["dependencies"])
+    st.html(f'<div class="sp-facts">{dots}<span>view {age_s:.1f} s old</span></div>')
 
 
 def _needs(needs: list[dict[str, Any]]) -> None:
@@ -96,36 +91,45 @@ def _needs(needs: list[dict[str, Any]]) -> None:
         return
     for index, need in enumerate(needs):
         what, label, tab = NEED_WORDS.get(need["kind"], (wording.kind(need["kind"]), "Open the sale", ""))
-        with (
-            st.container(key=f"card-need-{index}", border=True),
-            st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"),
-        ):
+        with st.container(key=f"card-need-{index}", border=True):
+            words, way = st.columns([4, 1.2], vertical_alignment="center")
             colour = "red" if need["kind"] in URGENT else "orange"
             number = f" ({need['count']})" if need["count"] > 1 else ""
-            detail = wording.fault(need["detail"]) if need["kind"] == "fault" else wording.plain(need["detail"], 400)
-            st.markdown(
+            detail = _fault_words(need["detail"]) if need["kind"] == "fault" else wording.plain(need["detail"], 400)
+            words.markdown(
                 f":{colour}[**{what}{number}**] · **{wording.literal(need['title'])}**  \n"
                 f":gray[{wording.literal(detail, 400)}]"
             )
             if need.get("sale_id") and label:
-                navigation.link("sale", f"**{label} →**", sale=need["sale_id"], tab=tab)
+                with way:
+                    navigation.link("sale", f"**{label} →**", sale=need["sale_id"], tab=tab)
+
+
+def _fault_words(fault: str) -> str:
+    found = faults.advice(fault)
+    return f"{found.what} {found.under_way or found.do}"
 
 
 def _sale(sale: dict[str, Any], now: str) -> None:
     taken = sale["sold"] + sale["reserved"]
     zone = sale["time_zone"]
-    with (
-        st.container(key=f"card-home-{sale['id']}", border=True),
-        st.container(horizontal=True, vertical_alignment="center"),
-    ):
-        navigation.link("sale", f"**{wording.literal(sale['title'])}**", sale=sale["id"])
-        parts.badge(sale["status"])
-        word, stamp = ("closes", sale["closes_at"]) if sale["status"] != "scheduled" else ("opens", sale["opens_at"])
+    with st.container(key=f"card-home-{sale['id']}", border=True):
+        # Columns and not one row: names of different lengths would put every countdown elsewhere.
+        name, when, units = st.columns([2, 2.4, 1.4], vertical_alignment="center")
+        with name, st.container(horizontal=True, vertical_alignment="center"):
+            navigation.link("sale", f"**{wording.literal(sale['title'])}**", sale=sale["id"])
+            parts.badge(sale["status"])
+        ahead = sale["status"] == "scheduled"
+        word, stamp = ("opens", sale["opens_at"]) if ahead else ("closes", sale["closes_at"])
         left_s = (zones.parse(stamp) - zones.parse(now)).total_seconds()
-        st.markdown(
-            f"{word} in **{wording.duration(left_s)}** :gray[· {zones.reading(stamp, zone)}]  \n"
-            f":gray[{wording.count(taken)} of {wording.count(sale['allotment'])} units taken]"
-        )
+        when.markdown(f"{word} in **{wording.duration(left_s)}**  \n:gray[{zones.reading(stamp, zone)}]")
+        bar = "" if ahead else strips.bar_html(sale["allotment"], sale["sold"], sale["reserved"], parts.mode())
+        told = f"{wording.count(taken)} of {wording.count(sale['allotment'])} units taken"
+        units.html(f'<div class="sp-units"><span>{told if not ahead else _stock(sale)}</span>{bar}</div>')
+
+
+def _stock(sale: dict[str, Any]) -> str:
+    return f"{wording.count(sale['allotment'])} units"
 
 
 def _nothing() -> None:

@@ -13,7 +13,9 @@ _ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.A
 
 
 def show(sale: dict[str, Any]) -> None:
+    """Entries, newest first, by cause, item and kind. A `cause` in the address is looked for at once."""
     zone = sale["time_zone"]
+    parts.asked_for("cause", "ledger-cause")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cause = st.text_input(
             "Cause", key="ledger-cause", placeholder="Id of a reservation, an order or a command", type="search"

@@ -15,8 +15,10 @@ REASON_LIMIT = 500
 
 
 def show(sale: dict[str, Any], me: Operator) -> None:
-    """The list, newest first, a page at a time, and the order that is chosen in it."""
+    """The list, newest first, a page at a time, and the order that is chosen in it. A `q` in the address is searched
+    for at once."""
     zone = sale["time_zone"]
+    parts.asked_for("q", "orders-q")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.text_input(
             "Search orders", key="orders-q", placeholder="Order, shopper, whole contact, or SKU", type="search"
@@ -25,7 +27,10 @@ def show(sale: dict[str, Any], me: Operator) -> None:
             "Order state", ["", *ORDER_STATES], key="orders-status", width=200,
             format_func=lambda s: wording.kind(s) if s else "All",
         )  # fmt: skip
-    parts.download_links(("Export as CSV", downloads.orders_href(sale["id"], status or "")))
+    exports = [("Export as CSV", downloads.orders_href(sale["id"], status or ""))]
+    if sale.get("delivery_required") and me.role in EDITORS:
+        exports.append(("Export with addresses", downloads.orders_href(sale["id"], status or "", delivery=True)))
+    parts.download_links(*exports)
     query = ((wanted or "").strip(), status or "")
     trail = parts.trail("orders", (sale["id"], *query))
     answer = session.read(
@@ -60,14 +65,14 @@ def show(sale: dict[str, Any], me: Operator) -> None:
 def _row(order: dict[str, Any], zone: str) -> dict[str, Any]:
     return {
         "Time": zones.short(order.get("created_at"), zone),
-        "Order": wording.plain(order["id"]),
+        "State": wording.kind(order["status"]),
         "SKU": wording.plain(order["sku"]),
         "Units": order["quantity"],
-        "State": wording.kind(order["status"]),
         "Price": money.label(order.get("price")),
         "Contact": wording.plain(order.get("contact_masked", "–")),
-        "Pay by": zones.short(order.get("pay_by"), zone),
+        "Pay by": f"{zones.local(order['pay_by'], zone):%H:%M:%S}" if order.get("pay_by") else "",
         "Why": wording.plain(wording.kind(order["reason"])) if order.get("reason") else "",
+        "Order": wording.plain(order["id"]),
     }
 
 
@@ -87,7 +92,29 @@ def _order(sale: dict[str, Any], me: Operator, order_id: str) -> None:
             f"{wording.plain(life['attempt']['journal_entry'])} · shopper {wording.plain(life['shopper_id'])} · "
             f"times in {zones.city(zone)}"
         )
+        _delivery(sale, me, life)
         _actions(sale, me, life)
+
+
+def _delivery(sale: dict[str, Any], me: Operator, life: dict[str, Any]) -> None:
+    """Where it goes: masked until it is asked for, so that who looks over a shoulder learns a town at most."""
+    given = life.get("delivery")
+    if given is None:
+        if sale.get("delivery_required"):
+            why = refusal(me.role, EDITORS) or "The shopper has not given any."
+            st.caption(f"No delivery details here. {why}")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shown = st.toggle("Show delivery details", key=f"order {life['id']}: delivery")
+        st.markdown("  \n".join(wording.literal(line) for line in delivery_lines(given, masked=not shown)))
+
+
+def delivery_lines(given: dict[str, Any], *, masked: bool) -> list[str]:
+    """An address as one writes it on a parcel, or a letter of the name and the town."""
+    town = " ".join(str(given[part]) for part in ("postal_code", "city") if given.get(part))
+    if masked:
+        return [f"{str(given.get('name', ''))[:1]}•••, {given.get('city', '–')}"]
+    return [str(line) for line in (given.get("name"), given.get("address"), town, given.get("country")) if line]
 
 
 def story(life: dict[str, Any], zone: str) -> list[dict[str, str]]:
@@ -116,7 +143,13 @@ def story(life: dict[str, Any], zone: str) -> list[dict[str, str]]:
             lines.append((payment["captured_at"], "Payment captured", money.label(payment["amount"])))
     for message in life["notifications"]:
         name = wording.kind(message["kind"]).lower()
-        lines.append((message["created_at"], f"Message: {name}", f"{message['status']}, {message['attempts']} tries"))
+        lines.append(
+            (
+                message["created_at"],
+                f"Message: {name}",
+                f"{message['status']}, {wording.number_of(message['attempts'], 'try', 'tries')}",
+            )
+        )
         if message.get("sent_at"):
             lines.append((message["sent_at"], f"Message sent: {name}", ""))
     return [
@@ -138,7 +171,9 @@ def _actions(sale: dict[str, Any], me: Operator, life: dict[str, Any]) -> None:
         if message["status"] not in {"sent", "dead"}:
             continue
         scope = f"message {message['id']}: resend"
-        if parts.action_button(f"Send again: {wording.kind(message['kind']).lower()}", scope, why_not=why_not):
+        if parts.action_button(
+            f"Send again: {wording.kind(message['kind']).lower()}", scope, why_not=why_not, once=True
+        ):
             parts.perform(
                 scope, "POST", f"/operator/notifications/{message['id']}/resend", None, done="It is on its way."
             )
@@ -152,7 +187,7 @@ def _asking(scope: str, label: str, path: str, why_not: str, explains: str, done
         reason = st.text_input(
             f"Reason to {label.lower()}", key=f"{scope}-reason", max_chars=REASON_LIMIT, placeholder=explains
         )
-        pressed = parts.action_button(label, scope, why_not=why_not)
+        pressed = parts.action_button(label, scope, why_not=why_not, once=True)
     complaint = st.session_state.pop(f"{scope}-complaint", "")
     if complaint:
         st.markdown(f":red[{complaint}]")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -120,12 +121,20 @@ def problem(scope: str) -> ApiError | Unreachable | None:
     return found
 
 
-def action_button(label: str, scope: str, *, why_not: str = "", **options: Any) -> bool:
-    """A button that acts. Its key holds the turn of its scope, so a settled press cannot repeat."""
-    turn = Intents(st.session_state).turn(scope)
+def action_button(
+    label: str, scope: str, *, why_not: str = "", other: str = "", once: bool = False, **options: Any
+) -> bool:
+    """A button that acts. Its key holds the turn of its scope, so a settled press cannot repeat.
+
+    `once` is for what stays on the screen when it is done, and is seldom meant twice in a second.
+
+    `other` names a second button of the same action, which goes elsewhere when it is done.
+    """
+    intents = Intents(st.session_state)
     if why_not:
         options["help"] = why_not
-    return st.button(label, key=f"{scope}#{turn}", disabled=bool(why_not), **options)
+    pressed = st.button(label, key=f"{scope}#{intents.turn(scope)}{other}", disabled=bool(why_not), **options)
+    return pressed and not (once and intents.rests(scope))
 
 
 def perform(
@@ -136,6 +145,7 @@ def perform(
     *,
     done: str,
     if_match: str | None = None,
+    file: session.File | None = None,
 ) -> Reply | None:
     """Send one intended action and remember how it ended; None when it was refused or is open.
 
@@ -145,10 +155,10 @@ def perform(
     intents = Intents(st.session_state)
     problems = st.session_state.setdefault(_PROBLEMS, {})
     problems.pop(scope, None)
+    named = {**(body or {}), "sha256": sha256(file.content).hexdigest()} if file is not None else body
+    key = intents.key(scope, method, path, named)
     try:
-        reply = session.send(
-            method, path, idempotency_key=intents.key(scope, method, path, body), body=body, if_match=if_match
-        )
+        reply = session.send(method, path, idempotency_key=key, body=body, if_match=if_match, file=file)
     except SessionEnded:
         raise
     except Unreachable as error:
@@ -160,7 +170,8 @@ def perform(
         problems[scope] = error
         return None
     intents.settle(scope)
-    flash(done)
+    if done:
+        flash(done)
     return reply
 
 
@@ -175,6 +186,17 @@ def empty(title: str, text: str) -> None:
     with st.container(key=f"card-empty-{title.lower().replace(' ', '-')}", border=True):
         st.subheader(title, anchor=False)
         st.markdown(f":gray[{text}]")
+
+
+def asked_for(param: str, key: str) -> None:
+    """Put what the address asks for into the search field `key`, once: what is typed afterwards stays.
+
+    Called before the field is drawn. The address keeps it, so that a reload asks for the same.
+    """
+    asked = st.query_params.get(param, "")
+    if asked and st.session_state.get(f"{key}-asked") != asked:
+        st.session_state[f"{key}-asked"] = asked
+        st.session_state[key] = asked
 
 
 def trail(name: str, query: tuple[str, ...]) -> list[str]:

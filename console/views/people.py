@@ -1,4 +1,4 @@
-"""Settings: who may sign in and as what, who is signed in, and how messages go out."""
+"""Settings: who may sign in and as what, and who is signed in; messages and defaults are tabs of their own."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from console import session, wording, zones
 from console.intents import Intents
 from console.sale_actions import refusal
 from console.session import Operator
-from console.views import parts
+from console.views import defaults, messages, parts
 
 OWNERS = frozenset({"owner"})
 ROLES = ("owner", "operator", "auditor")
@@ -17,7 +17,7 @@ ROLE_HELP = {
     "operator": "makes and steers sales",
     "auditor": "reads everything, reconciles and signs off",
 }
-TABS = ("People", "Sessions", "Messages")
+TABS = ("People", "Sessions", "Messages", "Defaults")
 
 
 def page() -> None:
@@ -25,7 +25,8 @@ def page() -> None:
     st.title("Settings", anchor=False)
     st.caption(f"{wording.literal(me.merchant_name)} · you are {wording.ROLE_WORDS.get(me.role, me.role).lower()}")
     tabs = dict(zip(TABS, st.tabs(list(TABS), on_change="rerun", key="settings-tab"), strict=True))
-    for name, draw in (("People", _people), ("Sessions", _sessions), ("Messages", _messages)):
+    drawn = (("People", _people), ("Sessions", _sessions), ("Messages", messages.draw), ("Defaults", defaults.draw))
+    for name, draw in drawn:
         if tabs[name].open:
             with tabs[name], parts.guarded():
                 draw(me)
@@ -141,44 +142,3 @@ def _sessions(me: Operator) -> None:
                 st.rerun()
             parts.show_problem(scope)
     st.caption(f"Times in {zones.city(zone)}. To end your own session use **Sign out** at the side.")
-
-
-def _messages(me: Operator) -> None:
-    channel = session.read("/operator/channel")
-    with st.container(key="card-channel", border=True):
-        st.subheader("E-mail", anchor=False)
-        if channel["configured"]:
-            st.markdown(":green[**A channel is configured.**] :gray[Its address is part of the platform's settings.]")
-            _trial(refusal(me.role, OWNERS))
-        else:
-            st.markdown(
-                ":orange[**No channel is configured.**] :gray[Messages wait until there is one: whoever runs the "
-                "platform sets STAMPEDE_NOTIFY_EMAIL_URL.]"
-            )
-    with st.container(key="card-templates", border=True):
-        st.subheader("What shoppers read", anchor=False)
-        templates = {one["kind"]: one for one in channel["templates"]}
-        kind = st.selectbox("Message", list(templates), key="template", format_func=wording.kind)
-        st.markdown(f"**{wording.literal(templates[kind]['subject'])}**")
-        st.code(templates[kind]["body"], language=None, wrap_lines=True)
-        st.caption("With the figures of an example order. Made by the same code that writes the real ones.")
-
-
-def _trial(why_not: str) -> None:
-    scope = "channel: test"
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        recipient = st.text_input("Send a test to", key="channel-recipient", placeholder="you@example.org")
-        pressed = parts.action_button("Send test", scope, why_not=why_not)
-    parts.show_problem(scope)
-    told = st.session_state.pop("channel-told", "")
-    if told:
-        st.markdown(told)
-    if pressed:
-        body = {"recipient": (recipient or "").strip()}
-        reply = parts.perform(scope, "POST", "/operator/channel/test", body, done="Tried.")
-        if reply is not None:
-            st.session_state["channel-told"] = (
-                ":green[The mail server took it.]" if reply.data["sent"]
-                else f":red[It was not sent:] {wording.literal(reply.data.get('reason', ''), 300)}"
-            )  # fmt: skip
-        st.rerun()

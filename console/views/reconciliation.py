@@ -4,12 +4,14 @@ from typing import Any
 
 import streamlit as st
 
-from console import downloads, poller, session, wording, zones
+from console import downloads, findings, navigation, poller, session, wording, zones
 from console.sale_actions import RECONCILERS, refusal
 from console.session import Operator
 from console.views import parts
 
-FINDING_LIMIT = 500
+TOLD_LIMIT = 20
+"""Findings told in full: one broken rule can break for every order at once, and the first of them say why."""
+LISTED_LIMIT = 500
 REMARK_LIMIT = 500
 _COUNTS = ("oversold", "stranded", "drift", "duplicates")
 
@@ -20,7 +22,12 @@ def show(sale: dict[str, Any], me: Operator) -> None:
     head.markdown(":gray[A run re-derives every unit from journal and ledger, and names what it cannot explain.]")
     with button:
         pressed = parts.action_button(
-            "Run reconciliation", scope, why_not=refusal(me.role, RECONCILERS), type="primary", width="stretch"
+            "Run reconciliation",
+            scope,
+            once=True,
+            why_not=refusal(me.role, RECONCILERS),
+            type="primary",
+            width="stretch",
         )
     parts.show_problem(scope)
     if pressed:
@@ -32,7 +39,7 @@ def show(sale: dict[str, Any], me: Operator) -> None:
         st.rerun()
     runs = session.read(f"/audit/sales/{sale['id']}/reconciliations")["reconciliations"]
     if runs:
-        chosen = _runs(runs, sale["time_zone"])
+        chosen = _runs(sale["id"], runs, sale["time_zone"])
         _sign_off(sale, chosen, me)
     else:
         parts.empty("No runs yet", "While a sale is live one runs by itself every few seconds.")
@@ -58,7 +65,7 @@ def _sign_off(sale: dict[str, Any], run_id: str, me: Operator) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             remark = st.text_input("Remark", key=f"{scope}-remark", max_chars=REMARK_LIMIT,
                                    placeholder="What you checked, and what you found")  # fmt: skip
-            pressed = parts.action_button("Sign off", scope, why_not=refusal(me.role, RECONCILERS))
+            pressed = parts.action_button("Sign off", scope, why_not=refusal(me.role, RECONCILERS), once=True)
         complaint = st.session_state.pop(f"{scope}-complaint", "")
         if complaint:
             st.markdown(f":red[{complaint}]")
@@ -72,7 +79,7 @@ def _sign_off(sale: dict[str, Any], run_id: str, me: Operator) -> None:
             st.rerun()
 
 
-def _runs(runs: list[dict[str, Any]], zone: str) -> str:
+def _runs(sale_id: str, runs: list[dict[str, Any]], zone: str) -> str:
     by_id = {run["id"]: run for run in runs}
     if st.session_state.get("reconciliation-chosen") not in by_id:
         st.session_state["reconciliation-chosen"] = runs[0]["id"]
@@ -83,7 +90,7 @@ def _runs(runs: list[dict[str, Any]], zone: str) -> str:
             key="reconciliation-chosen",
             format_func=lambda i: f"{zones.short(by_id[i].get('finished_at'), zone)} · {by_id[i]['verdict']}",
         )
-        _run(session.read(f"/audit/reconciliations/{chosen}"))
+        _run(sale_id, session.read(f"/audit/reconciliations/{chosen}"))
     with st.expander(f"All runs ({len(runs)})"):
         st.dataframe(
             [
@@ -102,7 +109,7 @@ def _runs(runs: list[dict[str, Any]], zone: str) -> str:
     return str(chosen)
 
 
-def _run(run: dict[str, Any]) -> None:
+def _run(sale_id: str, run: dict[str, Any]) -> None:
     clean = run["verdict"] == "clean"
     if clean:
         st.markdown(":green[**Clean.** Every unit is available, reserved, sold, or explained.]")
@@ -111,24 +118,36 @@ def _run(run: dict[str, Any]) -> None:
     with st.container(horizontal=True):
         for name in _COUNTS:
             st.metric(name.capitalize(), wording.count(run.get(name, 0)), width=120)
-    findings = run.get("findings", [])
-    if findings:
-        st.dataframe(
-            [
-                {wording.kind(name): wording.said(value) for name, value in finding.items()}
-                for finding in findings[:FINDING_LIMIT]
-            ],
-            hide_index=True,
-            width="stretch",
-            alt="Findings",
-        )
-        if len(findings) > FINDING_LIMIT:
-            st.caption(f"The first {FINDING_LIMIT} of {len(findings)}; the download has all.")
+    _findings(sale_id, run.get("findings", []))
     parts.download_links(
         ("Download JSON", downloads.reconciliation_href(run["id"], "json")),
         ("Download CSV", downloads.reconciliation_href(run["id"], "csv")),
         ("Download report (HTML)", downloads.reconciliation_href(run["id"], "html")),
     )
+
+
+def _findings(sale_id: str, found: list[dict[str, Any]]) -> None:
+    """Each of the first findings in words, with the way to what it names; the rest as a list."""
+    for index, one in enumerate(findings.of(finding) for finding in found[:TOLD_LIMIT]):
+        with st.container(key=f"finding-{index}", border=True):
+            st.markdown(
+                f"**{wording.literal(one.message, 400)}**  \n:gray[{wording.literal(one.rule)} promises: "
+                f"{wording.literal(one.promise, 300)}]  \n**What to do:** {wording.literal(one.advice, 300)}"
+                + (f"  \n:gray[{wording.literal(one.figures, 400)}]" if one.figures else "")
+            )
+            with st.container(horizontal=True):
+                if one.order:
+                    navigation.link("sale", "Its order →", sale=sale_id, tab="Orders", q=one.order)
+                if one.cause:
+                    navigation.link("sale", "Its ledger entries →", sale=sale_id, tab="Ledger", cause=one.cause)
+    rest = found[TOLD_LIMIT:LISTED_LIMIT]
+    if rest:
+        st.dataframe(
+            [{"Rule": one.rule, "What": one.message, "Names": one.figures} for one in map(findings.of, rest)],
+            hide_index=True, width="stretch", alt="Further findings",
+        )  # fmt: skip
+    if len(found) > LISTED_LIMIT:
+        st.caption(f"The first {LISTED_LIMIT} of {len(found)}; the download has all.")
 
 
 def _balance(sale: dict[str, Any]) -> None:
@@ -148,8 +167,6 @@ def _balance(sale: dict[str, Any]) -> None:
                     "Gate held": i.get("gate", {}).get("held"),
                     "In flight": i["in_flight"],
                     "Drift": i["drift"],
-                    "Ledger read": zones.short(i["ledger"].get("read_at"), zone),
-                    "Gate read": zones.short(i.get("gate", {}).get("read_at"), zone),
                 }
                 for i in balance["items"]
             ],
@@ -157,7 +174,15 @@ def _balance(sale: dict[str, Any]) -> None:
             width="stretch",
             alt="Balance by item",
         )
+        read = [
+            f"{name} read {zones.local(stamp, zone):%H:%M:%S}"
+            for name, stamp in (
+                ("ledger", next((i["ledger"].get("read_at") for i in balance["items"]), None)),
+                ("gate", next((i.get("gate", {}).get("read_at") for i in balance["items"]), None)),
+            )
+            if stamp
+        ]
         st.caption(
             f"Oversold {balance['oversold']} · stranded {balance['stranded']} · drift {balance['drift']}. "
-            "Drift is the gate's available less what the ledger and the journal expect."
+            "Drift is the gate's available less what ledger and journal expect. " + wording.sentence(", ".join(read))
         )

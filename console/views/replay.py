@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from console import figures, poller, session, zones
+from console import figures, happenings, poller, session, strips, wording, zones
 from console.history import Units
 from console.views import control_room, parts
 
@@ -28,7 +28,7 @@ def show(sale: dict[str, Any]) -> None:
         parts.empty("Nothing to replay", "The sale ended before anything happened in it.")
         return
     axis, groups = figures.replayed(points, found["step_s"])
-    units = poller.replayed_units(points)
+    units = poller.replayed_units(points, happenings.rates(found["events"], sale["throttle"]["rate_per_s"]))
     with st.container(key="card-replay", border=True):
         moment = st.select_slider(
             "Moment",
@@ -40,22 +40,29 @@ def show(sale: dict[str, Any]) -> None:
         )
         _moment(units[moment], points[moment], found["step_s"])
     with st.container(key="card-throughput", border=True):
-        st.markdown("**The whole sale**")
+        st.html(strips.legend_html("Attempts a second, the whole sale", groups))
         if not found["outcomes_known"]:
             st.caption("The gate no longer has the attempts: it keeps them until a day after the reconciliation.")
         marks = control_room.markers(found["events"], sale["opens_at"])
-        figure = figures.room(axis, groups, units, marks, zone, parts.mode(), revision="replay")
+        figure = figures.room(axis, groups, units, marks, zone, parts.mode(), revision="replay", live=False)
         st.plotly_chart(figure, theme=None, key="replay-room", config=control_room.CHART, alt=control_room.CHART_WORDS)
-        st.caption(f"Attempts and admissions a second, in steps of {found['step_s']} s.")
+        if found["step_s"] > 1:
+            st.caption(f"Each point is the mean of {found['step_s']} seconds.")
     with st.container(key="card-events", border=True):
         st.markdown("**Actions and events**")
         control_room.events(found["events"], zone)
 
 
 def _moment(units: Units, point: dict[str, Any], step_s: int) -> None:
-    st.html(control_room.equation_html(units, None, 0, past=True))
-    tries = sum(point["outcomes"].values())
+    st.html(strips.equation_html(units, None, 0, past=True))
+    by_group: dict[str, int] = {}
+    for outcome, number in point["outcomes"].items():
+        group = wording.outcome_group(outcome)
+        by_group[group] = by_group.get(group, 0) + int(number)
     words = ", ".join(
-        f"{number:,} {name.lower().replace('_', ' ')}" for name, number in sorted(point["outcomes"].items())
+        f"{by_group[group]:,} {label.lower()}"
+        for group, (label, _) in wording.OUTCOME_GROUPS.items()
+        if by_group.get(group)
     )
-    st.caption(f"{tries:,} attempts in these {step_s} s" + (f": {words}." if words else "."))
+    span = "this second" if step_s == 1 else f"these {step_s} seconds"
+    st.caption(f"Attempts in {span}: {words}." if words else f"Nobody tried in {span}.")

@@ -5,12 +5,13 @@ from typing import Any
 
 import streamlit as st
 
-from console import navigation, sale_actions, session, wording, zones
+from console import kept_drafts, navigation, sale_actions, session, wording, zones
 from console.sale_actions import EDITABLE, EDITORS, PREPARATION, refusal
 from console.settings import get_settings
-from console.views import control_room, ledger, orders, parts, reconciliation, records, replay, steering
+from console.views import control_room, ledger, orders, page_tab, parts, reconciliation, records, replay, steering
+from console.views.steps import form as forms
 
-TABS = ("Control room", "Preparation", "Orders", "Notifications", "Activity", "Reconciliation", "Ledger")
+TABS = ("Control room", "Preparation", "Page", "Orders", "Notifications", "Activity", "Reconciliation", "Ledger")
 OVER = frozenset({"reconciled", "cancelled"})
 """Nothing moves any more: the control room is the replay. An ended sale still has holds and payments."""
 TAB_PARAM = "tab"
@@ -36,6 +37,7 @@ def page() -> None:
             with tabs["Preparation"]:
                 _preparation(sale, me)
         for name, draw in (
+            ("Page", lambda one: page_tab.show(one, me)),
             ("Orders", lambda one: orders.show(one, me)),
             ("Notifications", lambda one: records.notifications(one, me)),
             ("Activity", records.activity),
@@ -59,7 +61,7 @@ def _header(sale: dict[str, Any], me: session.Operator) -> None:
         if sale["status"] in EDITABLE:
             why_not = refusal(me.role, EDITORS)
             if st.button("Edit", key="edit-sale", disabled=bool(why_not), help=why_not or None):
-                navigation.go("edit-sale", sale=sale["id"])
+                _edit(sale["id"])
         if me.may_edit and st.button("Duplicate", key="duplicate-sale", help="A new draft with the same terms."):
             navigation.go("new-sale", **{"from": sale["id"]})
         if sale.get("page_path") and str(sale["page_path"]).startswith("/"):
@@ -69,6 +71,14 @@ def _header(sale: dict[str, Any], me: session.Operator) -> None:
         f"{wording.literal(sale['slug'])} · opens {zones.reading(sale['opens_at'], zone)} · "
         f"closes {zones.reading(sale['closes_at'], zone)}"
     )
+
+
+def _edit(sale_id: str) -> None:
+    """To the form. Without anything unsaved in it, it begins with the sale as it is now."""
+    form = f"edit-{sale_id}"
+    if kept_drafts.recall(form).draft is None:
+        forms.forget(form)
+    navigation.go("edit-sale", sale=sale_id)
 
 
 def _control_room(sale: dict[str, Any], me: session.Operator, read_at_s: float) -> None:

@@ -1,18 +1,26 @@
-"""Creating and editing a sale: one form, checked before it is sent and by the API after."""
+"""Creating and editing a sale: one form in steps, checked as it is filled in and by the API when it is saved.
 
-from dataclasses import fields
+The first step makes the draft with the API; from then on each step saves what it changed. What has been typed since
+is kept by this process beyond a reload.
+"""
+
 from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
-from console import admission, item_csv, money, navigation, sale_draft, session, wording, zones
-from console.errors import ApiError
+from console import kept_drafts, navigation, sale_draft, sale_steps, session, wording, zones
 from console.sale_actions import EDITABLE, EDITORS, refusal
-from console.sale_draft import ItemDraft, SaleDraft
+from console.sale_draft import SaleDraft
+from console.session import Operator
 from console.views import parts
+from console.views.steps import form as forms
+from console.views.steps import page, review, rules, units, what, when
+from console.views.steps.form import Form
 
-ITEM_LIMIT = 50
+FROM_PARAM = "from"
+STEP_PARAM = "step"
+_DRAW = {"what": what.draw, "when": when.draw, "units": units.draw, "rules": rules.draw, "page": page.draw}
 
 
 def new_page() -> None:
@@ -21,318 +29,197 @@ def new_page() -> None:
     skus = session.read("/operator/skus")["skus"]
     if not skus:
         parts.empty("First a product", "A sale sells products. Add the first one under **Products**, then come back.")
+        navigation.link("products", "To the products")
         return
     scope = "sale: create"
-    start = _start()
-    draft = _form("new", start, skus, scope, edit=False)
-    pressed = parts.action_button("Save as draft", scope, why_not=why_not, type="primary")
+    kept_as = _begin()
+    form = forms.enter("new", "what", st.session_state["new-begun"], skus, scope=scope)
+    _say_kept(form, kept_as, "Start afresh")
+    steps = st.container(horizontal=True, key=form.key("steps"), gap="small")
+    _card(form)
+    forms.hold(form, kept_as, None)
+    _stepper(steps, form, saved=False)
+    with st.container(horizontal=True):
+        goes_on = parts.action_button("Save and go on", scope, why_not=why_not, type="primary")
+        leaves = parts.action_button("Save as draft", scope, why_not=why_not, other="leave")
     parts.show_problem(scope)
-    if not pressed:
+    st.caption("A draft is yours alone: nobody sees it until you schedule it.")
+    if not goes_on and not leaves:
         return
-    if _passes("new", draft):
-        reply = parts.perform(scope, "POST", "/operator/sales", sale_draft.body(draft), done="Saved as a draft.")
+    if form.passes() and not form.errors():
+        body = sale_draft.body(form.draft)
+        reply = parts.perform(scope, "POST", "/operator/sales", body, done="Saved as a draft.")
         if reply is not None:
-            _forget("new")
-            navigation.go("sale", sale=reply.data["id"])
+            kept_drafts.forget(kept_as)
+            forms.forget("new")
+            if leaves:
+                navigation.go("sale", sale=reply.data["id"])
+            navigation.go("edit-sale", sale=reply.data["id"], step="when")
     st.rerun()
 
 
-FROM_PARAM = "from"
-
-
-def _start() -> SaleDraft:
-    """What the form begins with: nothing, the sale that is repeated, or items from a file."""
+def _begin() -> str:
+    """Put what the form begins with into the session: what was typed before a reload, the sale that is repeated, or
+    a new one. Returns the name under which it is kept."""
     today = datetime.now(zones.zone(st.context.timezone or "UTC")).date()
     repeated = st.query_params.get(FROM_PARAM, "")
-    kept = st.session_state.get("new-begun")
-    if kept is None or kept[0] != repeated:
-        _forget("new")
-        if repeated:
-            draft = sale_draft.duplicate(session.read(f"/operator/sales/{repeated}"), today)
-        else:
-            draft = sale_draft.fresh(today)
-            if st.context.timezone in zones.names():
-                draft.time_zone = st.context.timezone
-        kept = (repeated, draft)
-        st.session_state["new-begun"] = kept
-    start: SaleDraft = kept[1]
-    return start
-
-
-def _import(skus: list[dict[str, Any]]) -> None:
-    """Items from a CSV, in place of those in the form; what could not be taken is named line by line."""
-    with st.expander("Import items from a CSV"):
-        st.caption("Columns: sku, price, currency, allotment, per_shopper_limit. Commas, semicolons or tabs.")
-        st.code(item_csv.EXAMPLE, language=None)
-        number = st.session_state.setdefault("items-upload", 0)
-        file = st.file_uploader("CSV file", type=["csv", "txt"], key=f"items-file-{number}")
-        told: list[str] = st.session_state.get("items-told", [])
-        if told:
-            st.markdown("\n".join(told))
-        if file is None:
-            return
-        st.session_state["items-upload"] = number + 1
-        try:
-            items, bad = item_csv.read(file.getvalue(), frozenset(sku["sku"] for sku in skus))
-        except item_csv.CsvError as error:
-            st.session_state["items-told"] = [f":red[{wording.literal(str(error), 300)}]"]
-            st.rerun()
-        told = [f"- :green[{len(items)} items taken.]"] if items else []
-        told += [f"- :red[Line {one.line}:] {wording.literal(one.why, 300)}" for one in bad]
-        st.session_state["items-told"] = told
-        if items:
-            _take_items(items)
-        st.rerun()
-
-
-def _take_items(items: list[ItemDraft]) -> None:
-    """Put items into the form: their rows get numbers that no widget has had yet."""
-    for key in [k for k in st.session_state if str(k).startswith("new-item-")]:
-        del st.session_state[key]
-    repeated, draft = st.session_state["new-begun"]
-    draft.items = items
-    st.session_state["new-begun"] = (repeated, draft)
-    st.session_state["new-rows"] = list(range(len(items)))
+    kept_as = f"new:{repeated}" if repeated else "new"
+    if st.session_state.get("new-repeats") == repeated:
+        return kept_as
+    forms.forget("new")
+    if repeated:
+        fresh = sale_draft.duplicate(session.read(f"/operator/sales/{repeated}"), today)
+    else:
+        fresh = sale_draft.fresh(today)
+        if st.context.timezone in zones.names():
+            fresh.time_zone = st.context.timezone
+    kept = kept_drafts.recall(kept_as).draft
+    st.session_state["new-repeats"] = repeated
+    st.session_state["new-untouched"] = fresh
+    st.session_state["new-begun"] = kept or fresh
+    st.session_state["new-recalled"] = kept is not None
+    return kept_as
 
 
 def edit_page() -> None:
     sale_id = navigation.sale_id()
-    prefix = f"edit-{sale_id}"
-    st.title("Edit sale", anchor=False)
     if not sale_id:
         navigation.go("sales")
-    # What is edited is the version that was opened, kept while the form is: a newer one that arrives
-    # meanwhile must lead to 412, not be overwritten with the If-Match of the moment.
-    opened = st.session_state.get(f"{prefix}-opened")
-    if opened is None:
-        reply = session.read_reply(f"/operator/sales/{sale_id}")
-        opened = (reply.data, reply.etag)
-        st.session_state[f"{prefix}-opened"] = opened
-    sale, etag = opened
+    prefix, scope = f"edit-{sale_id}", f"sale {sale_id}: edit"
+    sale, etag = _opened(prefix)
+    st.title("Edit sale" if sale["status"] != "draft" else "Set up the sale", anchor=False)
     navigation.link("sale", f"← {wording.literal(sale['title'])}", sale=sale_id)
-    scope = f"sale {sale_id}: edit"
     if sale["status"] not in EDITABLE:
         st.warning(f"A sale that is {wording.status(sale['status']).lower()} is changed by actions on its own page.")
         return
+    me = session.operator()
     stored = sale_draft.from_sale(sale)
-    skus = session.read("/operator/skus")["skus"]
-    draft = _form(prefix, stored, skus, scope, edit=True)
-    why_not = refusal(session.operator().role, EDITORS)
+    step = sale_steps.step(st.query_params.get(STEP_PARAM, "")).name
+    form = forms.enter(
+        prefix, step, st.session_state[f"{prefix}-begun"], session.read("/operator/skus")["skus"],
+        was=stored, sale=sale, scope=scope,
+    )  # fmt: skip
+    if st.session_state.get(f"{prefix}-recalled"):
+        st.info("What you had typed and not saved is still here.")
+    steps = st.container(horizontal=True, key=form.key("steps"), gap="small")
+    if step == "review":
+        review.draw(form, me)
+    else:
+        _card(form)
+    forms.hold(form, prefix, (sale, etag))
+    _stepper(steps, form, saved=True)
+    _save(form, scope, me, etag)
+
+
+def _opened(prefix: str) -> tuple[dict[str, Any], str | None]:
+    """The version that was opened, kept while the form is: a newer one that arrives meanwhile must lead to 412, not
+    be overwritten with the If-Match of the moment."""
+    opened: tuple[dict[str, Any], str | None] | None = st.session_state.get(f"{prefix}-opened")
+    if opened is None:
+        kept = kept_drafts.recall(prefix)
+        begun: SaleDraft | None = kept.draft
+        opened = kept.opened
+        if begun is None or opened is None:
+            reply = session.read_reply(f"/operator/sales/{navigation.sale_id()}")
+            opened = (reply.data, reply.etag)
+            begun = sale_draft.from_sale(reply.data)
+        else:
+            st.session_state[f"{prefix}-recalled"] = True
+        st.session_state[f"{prefix}-opened"] = opened
+        st.session_state[f"{prefix}-begun"] = begun
+    return opened
+
+
+def _card(form: Form) -> None:
+    """The step that is open, with its errors."""
+    step = sale_steps.step(form.step)
+    with st.container(key=f"card-{form.prefix}-{step.name}", border=True):
+        st.subheader(step.title, anchor=False)
+        st.caption(step.asks)
+        _DRAW[step.name](form)
+    form.show_errors()
+
+
+def _stepper(place: Any, form: Form, *, saved: bool) -> None:
+    """All steps in a row: where one is, which are in order, and the way to each once there is a draft.
+
+    It stands above the fields and is drawn after them: only then it is known what they hold.
+    """
+    errors = form.errors()
+    with place:
+        for number, step in enumerate(sale_steps.STEPS, 1):
+            here = step.name == form.step
+            wrong = step.name != "review" and sale_steps.within(errors, step.name)
+            mark = "" if not saved or step.name == "review" else " !" if wrong else " ✓"
+            if st.button(
+                f"{number}. {step.title}{mark}",
+                key=form.key(f"go-{step.name}"),
+                type="secondary" if here else "tertiary",
+                disabled=not saved and not here,
+                help=None if saved else "Save this step first.",
+            ):
+                st.query_params[STEP_PARAM] = step.name
+                st.rerun()
+
+
+def _save(form: Form, scope: str, me: Operator, etag: str | None) -> None:
+    """The buttons under a step of a stored sale, and what they do."""
+    why_not = refusal(me.role, EDITORS)
+    last = form.step == "review"
+    changed = form.unsaved()
     with st.container(horizontal=True):
-        pressed = parts.action_button("Save changes", scope, why_not=why_not, type="primary")
-        reload_pressed = st.button("Load the current version", key=f"{prefix}-reload")
+        goes_on = not last and parts.action_button("Save and go on", scope, why_not=why_not, other="on", type="primary")
+        idle = "Nothing has been changed." if last and not changed else ""
+        leaves = parts.action_button("Save changes", scope, why_not=why_not or idle)
+        reloads = st.button("Load the current version", key=form.key("reload"),
+                            help="Drop what is not saved and begin with the sale as it is now.")  # fmt: skip
     parts.show_problem(scope)
-    if reload_pressed:
-        _forget(prefix)
+    if reloads:
+        kept_drafts.forget(form.prefix)
+        forms.forget(form.prefix)
         st.rerun()
-    if not pressed:
+    if not goes_on and not leaves:
         return
-    if _passes(prefix, draft, was=stored):
-        changed = sale_draft.changes(stored, draft)
-        if not changed:
-            parts.flash("Nothing was changed.")
-            st.rerun()
-        path = f"/operator/sales/{sale_id}"
-        if parts.perform(scope, "PATCH", path, changed, done="Saved.", if_match=etag) is not None:
-            _forget(prefix)
-            navigation.go("sale", sale=sale_id)
+    if form.passes() and (not changed or _patch(form, scope, changed, etag)):
+        if leaves:
+            if not changed:
+                parts.flash("Nothing was changed.")
+            _leave(form)
+        st.query_params[STEP_PARAM] = sale_steps.after(form.step)
     st.rerun()
 
 
-def _passes(prefix: str, draft: SaleDraft, was: SaleDraft | None = None) -> bool:
-    """Whether our own checks find nothing; from now on they are shown as the form is filled in."""
-    st.session_state[f"{prefix}-checked"] = True
-    return not sale_draft.check(draft, was=was)
+def _patch(form: Form, scope: str, changed: dict[str, Any], etag: str | None) -> bool:
+    """Save what differs; the form goes on from the version that this makes."""
+    path = f"/operator/sales/{navigation.sale_id()}"
+    reply = parts.perform(scope, "PATCH", path, changed, done="Saved.", if_match=etag)
+    if reply is None:
+        return False
+    st.session_state[form.key("opened")] = (reply.data, reply.etag)
+    st.session_state.pop(form.key("recalled"), None)
+    if form.errors():  # in other steps: what they hold stays behind, with the version it now belongs to
+        kept_drafts.keep(form.prefix, form.draft, (reply.data, reply.etag))
+    else:
+        kept_drafts.forget(form.prefix)
+    return True
 
 
-def _form(prefix: str, start: SaleDraft, skus: list[dict[str, Any]], scope: str, *, edit: bool) -> SaleDraft:
-    """Draw the form and return what it holds."""
-    draft = SaleDraft(**{f.name: getattr(start, f.name) for f in fields(SaleDraft)})
-    shown = _shown_errors(prefix, scope)
-    with st.container(key=f"card-{prefix}-what", border=True):
-        st.subheader("What", anchor=False)
-        _what(prefix, draft, shown)
-    with st.container(key=f"card-{prefix}-when", border=True):
-        st.subheader("When", anchor=False)
-        _when(prefix, draft, shown)
-    with st.container(key=f"card-{prefix}-items", border=True):
-        st.subheader("Items", anchor=False)
-        if prefix == "new":
-            _import(skus)
-        draft.items = _items(prefix, start.items, skus, shown)
-    with st.container(key=f"card-{prefix}-rules", border=True):
-        st.subheader("Rules", anchor=False)
-        _rules(prefix, draft, shown, edit=edit)
-    st.session_state[f"{prefix}-draft"] = draft
-    st.session_state[f"{prefix}-start"] = start if edit else None
-    return draft
+def _leave(form: Form) -> None:
+    """To the sale. What could not be saved stays in the form."""
+    sale_id = navigation.sale_id()
+    if not form.errors():
+        kept_drafts.forget(form.prefix)
+    forms.forget(form.prefix)
+    navigation.go("sale", sale=sale_id)
 
 
-def _shown_errors(prefix: str, scope: str) -> dict[str, str]:
-    """Errors to draw beside fields: our checks of the last drawn state, and the API's of the last try."""
-    errors: dict[str, str] = {}
-    last = st.session_state.get(f"{prefix}-draft")
-    if st.session_state.get(f"{prefix}-checked") and last is not None:
-        errors |= sale_draft.check(last, was=st.session_state.get(f"{prefix}-start"))
-    error = parts.problem(scope)
-    if isinstance(error, ApiError):
-        errors |= {sale_draft.form_field(f.field): f.message for f in error.fields}
-    return errors
-
-
-def _what(prefix: str, draft: SaleDraft, errors: dict[str, str]) -> None:
-    title, slug = st.columns(2)
-    with title:
-        draft.title = st.text_input("Title", value=draft.title, key=f"{prefix}-title", max_chars=200) or ""
-        parts.field_error(errors, "title")
-    with slug:
-        suggestion = sale_draft.suggest_slug(draft.title)
-        typed = st.text_input(
-            "Slug",
-            value=draft.slug,
-            key=f"{prefix}-slug",
-            max_chars=63,
-            placeholder=suggestion or "friday-tee",
-            help="The page's address: /s/slug/. Left empty, it follows the title.",
-        )
-        draft.slug = (typed or "").strip() or suggestion
-        parts.field_error(errors, "slug")
-
-
-def _when(prefix: str, draft: SaleDraft, errors: dict[str, str]) -> None:
-    names = list(zones.names())
-    if draft.time_zone not in names:
-        names.insert(0, draft.time_zone)
-    draft.time_zone = st.selectbox(
-        "Time zone", names, index=names.index(draft.time_zone), key=f"{prefix}-zone",
-        help="Times below are on the clocks of this zone; shoppers see their own.",
-    )  # fmt: skip
-    for word, name in (("Opens", "opens"), ("Closes", "closes")):
-        day, clock = st.columns(2)
-        with day:
-            chosen = st.date_input(
-                f"{word} on", value=getattr(draft, f"{name}_on"), key=f"{prefix}-{name}-on", format="YYYY-MM-DD"
-            )
-            setattr(draft, f"{name}_on", chosen)
-        with clock:
-            typed = st.text_input(
-                f"{word} at", value=getattr(draft, f"{name}_clock"), key=f"{prefix}-{name}-at",
-                help="Hours and minutes, and seconds if you like: 20:00:05.",
-            )  # fmt: skip
-            setattr(draft, f"{name}_clock", typed or "")
-        parts.field_error(errors, f"{name}_at")
-    opens, closes, wrong = sale_draft.window(draft)
-    if not wrong and opens and closes:
-        _say_window(opens, closes)
-
-
-def _say_window(opens: zones.Moment, closes: zones.Moment) -> None:
-    """The window as the machines see it, with a word about the night on which the clocks go back."""
-    length = wording.duration((closes.utc - opens.utc).total_seconds())
-    st.caption(f"Open for {length}: {opens.utc:%Y-%m-%d %H:%M:%S} to {closes.utc:%Y-%m-%d %H:%M:%S} UTC.")
-    for word, moment in (("opening", opens), ("closing", closes)):
-        if moment.ambiguous:
-            st.caption(f":orange[The {word} time comes twice that night; the first is taken.]")
-
-
-def _items(prefix: str, start: list[ItemDraft], skus: list[dict[str, Any]], errors: dict[str, str]) -> list[ItemDraft]:
-    """The items editor: a row of plain fields per item, so it works by keyboard and on a phone."""
-    rows_key = f"{prefix}-rows"
-    if rows_key not in st.session_state:
-        st.session_state[rows_key] = list(range(len(start)))
-    rows: list[int] = st.session_state[rows_key]
-    known = {sku["sku"]: sku for sku in skus}
-    items = [
-        _item(f"{prefix}-item-{row}", start[row] if row < len(start) else ItemDraft(), known, errors, index, len(rows))
-        for index, row in enumerate(rows)
-    ]
-    removed = [row for row in rows if st.session_state.get(f"{prefix}-item-{row}-remove")]
-    if removed:
-        st.session_state[rows_key] = [row for row in rows if row not in removed]
-        st.rerun()
-    parts.field_error(errors, "items")
-    if st.button("Add another item", key=f"{prefix}-add", disabled=len(rows) >= ITEM_LIMIT):
-        st.session_state[rows_key] = [*rows, max(rows, default=-1) + 1]
-        st.rerun()
-    return items
-
-
-def _item(
-    key: str, start: ItemDraft, known: dict[str, Any], errors: dict[str, str], index: int, row_count: int
-) -> ItemDraft:
-    choices = list(dict.fromkeys(([start.sku] if start.sku else []) + list(known)))
-    product, price, currency, units, limit, remove = st.columns([3, 1.5, 1.2, 1.5, 1.5, 1], vertical_alignment="bottom")
-    sku = product.selectbox(
-        "Product",
-        choices,
-        index=choices.index(start.sku) if start.sku else None,
-        format_func=lambda s: wording.plain(f"{s} – {known[s]['name']}" if s in known else s),
-        key=f"{key}-sku",
-        placeholder="Choose a product",
-    )
-    usual = known.get(sku, {}).get("usual_price", {}) if sku else {}
-    unit = currency.selectbox(
-        "Currency", list(dict.fromkeys([start.currency, *money.CURRENCIES])), key=f"{key}-currency"
-    )
-    item = ItemDraft(
-        sku=sku or "",
-        price=price.text_input("Price", value=start.price, key=f"{key}-price", placeholder=money.example(unit)) or "",
-        currency=unit,
-        allotment=int(units.number_input("Allotment", value=start.allotment, min_value=0, step=1, key=f"{key}-units")),
-        per_shopper_limit=int(
-            limit.number_input("Per shopper", value=start.per_shopper_limit, min_value=1, step=1, key=f"{key}-limit")
-        ),
-    )
-    remove.button("Remove", key=f"{key}-remove", disabled=row_count == 1, type="tertiary")
-    if usual:
-        st.caption(f"Usual price {money.label(usual)}")
-    for name in ("sku", "price", "allotment", "per_shopper_limit"):
-        parts.field_error(errors, f"items.{index}.{name}")
-    return item
-
-
-def _rules(prefix: str, draft: SaleDraft, errors: dict[str, str], *, edit: bool) -> None:
-    def number(place: Any, label: str, name: str, low: int, why: str, error: str = "") -> None:
-        value = place.number_input(
-            label, value=int(getattr(draft, name)), min_value=low, step=1, key=f"{prefix}-{name}", help=why
-        )
-        setattr(draft, name, int(value))
-        with place:
-            parts.field_error(errors, error or name)
-
-    first = st.columns(4)
-    with first[0]:
-        draft.rate_per_s = parts.rate_input(
-            draft.rate_per_s, f"{prefix}-rate_per_s", why="Attempts let through each second; 0.5 is one every two."
-        )
-        parts.field_error(errors, "throttle.rate_per_s")
-    number(first[1], "Burst", "burst", 1, "How many may come at once after a quiet moment.", "throttle.burst")
-    number(
-        first[2],
-        "Wait budget, ms",
-        "wait_budget_ms",
-        0,
-        "An attempt that would get through within this time is held, not refused.",
-        "throttle.wait_budget_ms",
-    )
-    number(first[3], "Repeat window, ms", "repeat_window_ms", 0,
-           "A shopper gets one try in this time; more gain nothing.", "throttle.repeat_window_ms")  # fmt: skip
-    units = sum(item.allotment for item in draft.items)
-    st.caption(admission.pace(draft.rate_per_s, draft.burst, units))
-    second = st.columns(4)
-    number(second[0], "Link lasts, s", "ttl_s", 1, "How long a shopper's secret link works.", "link.ttl_s")
-    number(second[1], "Link overlap, s", "overlap_s", 0, "Old links work this long after a rotation.", "link.overlap_s")
-    if edit:
-        number(second[2], "Prepare before, s", "lead_s", 0, "Stock, links and page are ready this long before.")
-    draft.payment_required = st.toggle(
-        "Payment required", value=draft.payment_required, key=f"{prefix}-payment",
-        help="A unit is held until it is paid or the hold ends; then it goes back on sale.",
-    )  # fmt: skip
-    if draft.payment_required:
-        number(st.columns(4)[0], "Hold, s", "hold_s", 1, "How long a shopper has to pay.", "payment.hold_s")
-
-
-def _forget(prefix: str) -> None:
-    """Drop everything the form holds, so that it starts afresh when it is opened again."""
-    for key in [k for k in st.session_state if str(k).startswith(f"{prefix}-")]:
-        del st.session_state[key]
+def _say_kept(form: Form, kept_as: str, label: str) -> None:
+    """That the form begins with what was typed before, and the way to begin anew."""
+    if not st.session_state.get(form.key("recalled")):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info("What you had typed is still here.")
+        if st.button(label, key=form.key("afresh")):
+            kept_drafts.forget(kept_as)
+            forms.forget("new")
+            st.rerun()

@@ -17,10 +17,16 @@ from console.sale_actions import (
 )
 from console.sale_draft import THROTTLE_FIELDS
 from console.session import Operator
-from console.views import parts
+from console.views import alarms, parts
 
 _OPEN = "steering.dialog"
 REASON_LIMIT = 500
+_GROUPS = {
+    "pause": "Pace", "resume": "Pace", "throttle": "Pace", "top-up": "Stock", "reduce": "Stock",
+    "rotate-links": "Links and page", "publish": "Links and page", "rebuild": "Repair", "end": "For good",
+    "cancel": "For good",
+}  # fmt: skip
+"""Under which words each action stands: a hand that is in a hurry finds by place and heading, not by reading all."""
 
 
 def scope_of(sale: dict[str, Any], action: str) -> str:
@@ -35,6 +41,9 @@ def panel(sale: dict[str, Any], me: Operator) -> None:
         if not actions:
             st.caption(f"A sale that is {wording.status(sale['status']).lower()} cannot be steered.")
         for index, action in enumerate(actions):
+            group = _GROUPS.get(action.name, "")
+            if group and (index == 0 or _GROUPS.get(actions[index - 1].name) != group):
+                st.html(f'<div class="sp-group">{group}</div>')
             with st.container(key="steer-first" if index == 0 else None):
                 if action.asks:
                     asking_button(me, action)
@@ -71,6 +80,7 @@ def _simple_button(sale: dict[str, Any], me: Operator, action: SaleAction) -> No
         action.label,
         scope,
         why_not=refusal(me.role, EDITORS),
+        once=True,
         width="stretch",
         type="primary" if first else "secondary",
     ):
@@ -127,6 +137,7 @@ def dialog_body(sale: dict[str, Any], action: SaleAction) -> None:
     """What an asking action asks: its values, a reason, and before/after of what they will do."""
     with parts.guarded():
         scope = scope_of(sale, action.name)
+        sale = _as_of_now(sale)
         st.markdown(f":gray[{action.explains}]")
         change = _values(sale, action, scope)
         reason = st.text_area("Reason", key=f"{scope}-reason", height=80, max_chars=REASON_LIMIT,
@@ -146,8 +157,19 @@ def dialog_body(sale: dict[str, Any], action: SaleAction) -> None:
             st.markdown(f":red[{complaint}]")
         parts.show_problem(scope)
         label = action.label.removesuffix(" …")
-        if parts.action_button(label, scope, type="primary", width="stretch"):
+        if parts.action_button(label, scope, once=True, type="primary", width="stretch"):
             _confirm(sale, action, change, (reason or "").strip(), scope)
+
+
+def _as_of_now(sale: dict[str, Any]) -> dict[str, Any]:
+    """The sale with the counters of the newest reading: units move while a page stands, and "before" must be true."""
+    reading, _ = poller.watch(sale["id"])
+    if reading.live is None:
+        return sale
+    read = {item["sku"]: item for item in reading.live["items"]}
+    names = ("allotment", "available", "reserved", "sold")
+    items = [item | {n: read[item["sku"]][n] for n in names if item["sku"] in read} for item in sale["items"]]
+    return sale | {"items": items}
 
 
 def _effect(sale: dict[str, Any], change: dict[str, Any]) -> str:
@@ -180,7 +202,7 @@ def _values(sale: dict[str, Any], action: SaleAction, scope: str) -> dict[str, A
         return _throttle_values(sale, skus, scope)
     if action.name == "resume" and sale.get("fault"):
         # The generation that this dialog shows: one that was rebuilt meanwhile is refused by the API.
-        st.warning(wording.fault(sale["fault"]), title="Stopped by the platform")
+        st.warning(alarms.resume_warning(sale), title="Stopped by the platform")
         return {"generation": sale["generation"]}
     return {}
 

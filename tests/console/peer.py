@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.console import peer_pages
+
 PASSWORD = "correct horse battery"
 NASTY = "<img src=x onerror=alert(1)> ![x](http://evil.test/p.png) :red[{{7*7}}] $x$"
 
@@ -69,6 +71,33 @@ SETTINGS: dict[str, Any] = {
         "configured": True,
         "templates": [{"kind": "order_confirmed", "subject": "It is yours", "body": "Good news."}],
     },
+    "/operator/channels": {
+        "channels": [
+            {"id": "ch-1", "name": "Team chat", "audience": "team", "service": "slack", "kinds": ["order_confirmed"],
+             "created_at": "2026-01-01T00:00:00Z", "pending": 0, "sent": 3, "dead": 1, "last_error": "error=500."},
+        ],
+        "services": ["mailtos", "slack"],
+    },
+    "/operator/channels/ch-1/test": {"sent": False, "reason": "no answer within 10 s"},
+    "/operator/templates": {
+        "templates": [
+            {"kind": "order_confirmed", "own": True, "subject": "Yours: {item}", "body": "Good news.",
+             "placeholders": [{"name": "item", "meaning": "the product's name"}]},
+        ]
+    },
+    "/operator/templates/order_confirmed/check": {
+        "problems": [{"field": "body", "message": "There is no {itm} here."}]
+    },
+    "/operator/templates/order_confirmed": {},
+    "/operator/defaults": {
+        "throttle": {"rate_per_s": 500.0, "burst": 1000, "wait_budget_ms": 0, "repeat_window_ms": 10000},
+        "link": {"ttl_s": 300, "overlap_s": 0}, "payment": {"hold_s": 900}, "own": True, "platform": {},
+    },
+    "/audit/activity/verify": {
+        "verified": False, "entries": 41, "head": {"entries": 50, "digest": "ab" * 32},
+        "checked_at": "2026-01-01T00:00:00Z",
+        "first_broken": {"reason": "altered", "entry": 42, "kind": "sale.pause", "at": "2026-01-01T00:00:00Z"},
+    },
 }  # fmt: skip
 
 
@@ -95,6 +124,8 @@ def make_sale(sale_id: str, status: str = "draft", **changes: Any) -> dict[str, 
         "throttle": {"rate_per_s": 500.0, "burst": 1000, "wait_budget_ms": 0, "repeat_window_ms": 10000},
         "link": {"ttl_s": 300, "overlap_s": 0, "epoch": 6},
         "payment": {"required": True, "hold_s": 900},
+        "description": "", "language": "en", "delivery_required": False, "recovery": "automatic",
+        "durability": "everysec",
         "version": 3,
         "page_path": f"/s/sale-{sale_id}/",
         "created_at": stamp(now - timedelta(days=1)),
@@ -118,6 +149,10 @@ class Peer:
     lives: dict[str, dict[str, Any]] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
     signed: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    page_versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    page_changes: list[dict[str, Any]] = field(default_factory=list)
+    previews: int = 0
     revoked: set[str] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -182,6 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self._serve("PATCH")
 
+    def do_PUT(self) -> None:
+        self._serve("PUT")
+
     def do_DELETE(self) -> None:
         self._serve("DELETE")
 
@@ -189,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         path = parts.path.removeprefix("/api/v1")
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.loads(raw) if raw else None
+        is_json = self.headers.get("Content-Type", "application/json") == "application/json"
+        body = (json.loads(raw) if is_json else raw) if raw else None
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         query = {k: v[-1] for k, v in parse_qs(parts.query).items()}
         peer = self.state
@@ -213,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, answer)
 
     def _idempotent(self, method: str, path: str, body: Any, token: str, query: dict[str, str]) -> tuple[int, Any]:
-        if method == "GET" or path == "/operator/session":
+        if method == "GET" or path in {"/operator/session", "/operator/prose"}:
             return self._route(method, path, body, token, query)
         key = self.headers.get("Idempotency-Key")
         if not key:
@@ -242,8 +281,11 @@ class _Handler(BaseHTTPRequestHandler):
             return 204, None
         if path == "/operator/me":
             return 200, me
-        if method != "GET" and path.startswith("/operator") and me["role"] == "auditor":
+        if path != "/operator/prose" and method != "GET" and path.startswith("/operator") and me["role"] == "auditor":
             raise _Problem(403, "FORBIDDEN")
+        about_pages = peer_pages.answer(peer, method, path, query, body)
+        if about_pages is not None:
+            return about_pages
         if path in SETTINGS:
             return 200, SETTINGS[path]
         if path == "/operator/home":
@@ -402,7 +444,10 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"items": items, "oversold": 0, "stranded": 0, "drift": 0}
 
     def _answer(self, status: int, body: Any, kind: str = "application/json") -> None:
-        raw = b"" if body is None else json.dumps(body).encode()
+        if isinstance(body, bytes):
+            raw, kind = body, "image/webp"
+        else:
+            raw = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(raw)))

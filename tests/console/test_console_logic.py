@@ -121,7 +121,8 @@ class TestDraft:
         assert body["opens_at"] == "2030-12-04T18:00:00Z"
         assert body["items"][0]["price"] == {"amount_minor": 1900, "currency": "EUR"}
         assert set(body) == {
-            "slug", "title", "opens_at", "closes_at", "time_zone", "items", "throttle", "link", "payment",
+            "slug", "title", "opens_at", "closes_at", "time_zone", "items", "throttle", "link", "payment", "lead_s",
+            "recovery", "durability", "description", "language", "delivery_required",
         }  # fmt: skip
 
     @pytest.mark.parametrize(

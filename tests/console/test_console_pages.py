@@ -101,10 +101,18 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(open_app: Opener, pe
     assert peer.acted == ["POST /operator/sales/1/publish"]
 
 
-def test_two_presses_meant_are_two_actions(open_app: Opener, peer: Peer) -> None:
+def test_two_presses_meant_are_two_actions_and_a_slow_double_click_is_one(
+    open_app: Opener, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from console import intents
+
     peer.add(make_sale("1", "live"))
     app = open_app("token-owner", "sale", sale="1")
+    monkeypatch.setattr(intents, "REST_S", 600)
     press(press(app, "Publish page"), "Publish page")
+    assert peer.acted == ["POST /operator/sales/1/publish"]
+    monkeypatch.setattr(intents, "REST_S", 0)
+    press(app, "Publish page")
     assert peer.acted == ["POST /operator/sales/1/publish"] * 2
 
 
@@ -231,7 +239,7 @@ def test_the_apis_field_errors_stand_at_their_fields(open_app: Opener, with_prod
     with_product.fail[("POST", "/operator/sales")] = (
         422,
         {"title": "x", "status": 422, "code": "INVALID_FIELD",
-         "errors": [{"field": "items.0.allotment", "message": "at most 50 here"}]},
+         "errors": [{"field": "items.0.price.amount_minor", "message": "at most 50 here"}]},
     )  # fmt: skip
     app = open_app("token-owner", "new-sale")
     fill(app)
@@ -323,7 +331,7 @@ def test_a_resume_after_a_fault_names_the_generation_it_was_shown(open_app: Open
 
 def test_a_rate_may_be_a_fraction(open_app: Opener, peer: Peer) -> None:
     peer.add(make_sale("1"))
-    app = open_app("token-owner", "edit-sale", sale="1")
+    app = open_app("token-owner", "edit-sale", sale="1", step="rules")
     app.number_input(key="edit-1-rate_per_s").set_value(0.5).run()
     press(app, "Save changes")
     assert not app.exception

@@ -16,6 +16,7 @@ import pytest
 from console.guard import SESSION_COOKIE
 from tests.console.conftest import PROJECT, Console
 from tests.console.peer import PASSWORD, Peer, make_sale
+from tests.console.peer_pages import WEBP
 
 
 def form_token(page: str) -> str:
@@ -153,6 +154,33 @@ def test_downloads_pass_the_apis_bytes_through(console: Console, module_peer: Pe
         assert client.get("/console/download/reconciliations/..%2Fx.json").status_code == 400
         assert client.get("/console/download/reconciliations/a b.json").status_code == 404
     assert module_peer.sent("GET", "/ledger")[-1].headers["Accept"] == "application/x-ndjson"
+
+
+def test_a_picture_is_shown_with_the_operators_own_token(console: Console, module_peer: Peer) -> None:
+    path = "/console/download/pictures/s0/p-1"
+    with console.client() as client:
+        assert client.get(path).status_code == 401
+        sign_in(console, client)
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "image/webp", WEBP)
+        assert answer.headers["cache-control"] == "private, max-age=3600"
+        assert client.get("/console/download/pictures/s0/none").status_code == 404
+        assert client.get("/console/download/pictures/s0/html").status_code == 503, "only pictures are passed on"
+        assert client.get("/console/download/pictures/s0/..%2Fme").status_code in {400, 404}
+
+
+def test_a_file_is_taken_from_operators_alone(console: Console, module_peer: Peer) -> None:
+    """Streamlit itself takes files from whoever opened a websocket, and keeps them in memory."""
+    path = "/console/_stcore/upload_file/none/1"
+    with console.client() as client:
+        refused = client.put(path, content=b"x" * 1_000)
+        assert (refused.status_code, refused.text) == (403, "Sign in again, then choose the file.")
+        client.cookies.set(SESSION_COOKIE, "made-up", domain="127.0.0.1", path="/console")
+        assert client.put(path, content=b"x").text == refused.text
+        client.cookies.clear()
+        sign_in(console, client)
+        # Past our guard: Streamlit's own check of the form's token and the session answers.
+        assert client.put(path, content=b"x").text != refused.text
 
 
 def test_bad_settings_are_named_and_end_the_process() -> None:

@@ -181,7 +181,11 @@ def settings(project: Project) -> list[str]:
         "workers": backend,
         "workers.clock": backend,
         "console": console,
-        "migrations": {"STAMPEDE_OWNER_DATABASE_URL": True, "STAMPEDE_DATABASE_URL": True},
+        "migrations": {
+            "STAMPEDE_OWNER_DATABASE_URL": True,
+            "STAMPEDE_DATABASE_URL": True,
+            "STAMPEDE_SECRET_KEY": True,
+        },
         "stack.render_edge": {"STAMPEDE_PUBLIC_URL": True},
         "stack.render_gate": {},
         "stack.render_replicated": {},

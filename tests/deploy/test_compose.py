@@ -211,6 +211,7 @@ def test_the_backend_accepts_its_settings(name: str, tmp_path: Path, monkeypatch
     for secret in load()["secrets"]:
         (tmp_path / secret).write_text("0123456789abcdef" * 4 + "\n")
     (tmp_path / "notify_email_url").write_text("mailtos://shop:p%40ss@mail.example.org?from=shop@example.org\n")
+    (tmp_path / "shop_token_key").write_text("")
     environment = entrypoint.expand(services(load())[name]["environment"], tmp_path)
     for variable in [variable for variable in os.environ if variable.startswith("STAMPEDE_")]:
         monkeypatch.delenv(variable)

@@ -105,7 +105,7 @@ def test_making_the_secrets(tmp_path: Path) -> None:
     made = {path.name: path.read_text() for path in folder.iterdir() if path.name != ".gitignore"}
     # Two names may stand for one file: the broker's password, which is that of the broker that is used.
     assert set(made) == {Path(one["file"]).name for one in load()["secrets"].values()}
-    assert made.pop("notify_email_url") == ""
+    assert (made.pop("notify_email_url"), made.pop("shop_token_key")) == ("", "")
     assert len(set(made.values())) == len(made)
     assert all(len(text) == 64 and int(text, 16) for text in made.values())
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -115,5 +115,6 @@ def test_making_the_secrets(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in folder.iterdir()} == {
         **made,
         "notify_email_url": "mailto://…",
+        "shop_token_key": "",
         ".gitignore": "*\n",
     }

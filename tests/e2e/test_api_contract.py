@@ -295,6 +295,12 @@ async def test_the_operators_and_the_auditors_views_have_their_fields(
     assert {"status", "now", "view_age_ms", "order_lag_ms", "throttle", "drift", "pending_releases", "items",
             "outcomes", "backlog", "dependencies"} <= live.keys()  # fmt: skip
     assert live["outcomes"]["RESERVED"] == 1
+
+    async def all_up() -> bool:
+        live = (await merchant.http.get(f"operator/sales/{sale.id}/live")).json()
+        return set(live["dependencies"].values()) == {"up"}
+
+    await wait_until("every dependency to be up", all_up, 15)
     item = live["items"][0]
     assert {"sku", "allotment", "available", "reserved", "sold"} <= item.keys()
     assert item["available"] + item["reserved"] + item["sold"] == item["allotment"] == 3

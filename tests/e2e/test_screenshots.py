@@ -97,8 +97,6 @@ async def _take(page: Page, name: str, height: int = 800) -> None:
 TOUR = (
     ("home", "", "", 620),
     ("sales", "sales", "", 620),
-    ("new-sale", "new-sale", "", 980),
-    ("products", "products", "", 760),
     ("control-room", "sale?sale={live}", "", 1180),
     ("preparation", "sale?sale={next}", "", 900),
     ("orders", "sale?sale={live}&tab=Orders", "", 760),
@@ -110,7 +108,8 @@ TOUR = (
     ("settings", "settings", "", 700),
     ("messages", "settings", "Messages", 760),
 )
-"""Every screen of the console: its picture's name, its address, the tab to open, its height."""
+"""A picture's name, the screen's address, the tab to open, the height. What a merchant sets up before a sale has its
+own file, `test_screenshots_merchant.py`."""
 QUICK_BUYERS = 7
 QUICK_LASTS_S = 30
 """A sale that is over and reconciled by the time the tour comes to it."""

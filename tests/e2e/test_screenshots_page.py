@@ -1,4 +1,4 @@
-"""`make screenshots`: the page in each of its states, light on a desktop and dark on a phone, for docs/tour-page.md."""
+"""`make screenshots`: the page in each of its states, light on a desktop and dark on a phone, for docs/tour.md."""
 
 import asyncio
 import io

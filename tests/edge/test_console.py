@@ -34,6 +34,19 @@ async def test_console_may_not_be_posted_to_by_another_site(edge: EdgeServer) ->
     assert own.echoed("host") == [f"127.0.0.1:{edge.port}"]
 
 
+async def test_a_picture_of_ten_megabytes_reaches_the_console_and_no_larger_one(edge: EdgeServer) -> None:
+    upload, own = "/console/_stcore/upload_file/a-1/b-2", {"Origin": f"http://127.0.0.1:{edge.port}"}
+    body = b"x" * (10 * 1024 * 1024 + 1_000)
+    taken = await request(edge, upload, method="PUT", headers=own, body=body)
+    assert taken.json["body_bytes"] == len(body)
+    larger = await request(edge, upload, method="PUT", headers=own | {"Content-Length": str(12 * 1024 * 1024)})
+    assert larger.problem() == (413, "TOO_LARGE")
+    elsewhere = await request(edge, "/console/sign-in", method="POST", headers=own | {"Content-Length": "2000000"})
+    assert elsewhere.problem() == (413, "TOO_LARGE")
+    foreign = await request(edge, upload, method="PUT", headers={"Origin": "http://evil.example"}, body=b"x")
+    assert foreign.problem() == (403, "FORBIDDEN")
+
+
 async def test_console_is_no_other_sites_frame(edge: EdgeServer) -> None:
     headers = (await request(edge, "/console/")).headers
     assert headers["x-frame-options"] == "SAMEORIGIN"

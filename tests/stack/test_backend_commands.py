@@ -149,3 +149,25 @@ async def test_an_unknown_sale_and_missing_settings_are_one_line_each(shop: Shop
     assert missing.returncode == 1
     assert "gate_url" in missing.stderr
     assert "Traceback" not in missing.stderr
+
+
+async def test_the_activity_log_is_verified_and_sealed_anew_by_whoever_stands_for_it(shop: Shop) -> None:
+    how = ("operator", "add", "--email", "ada@merchant.example", "--role", "owner", "--merchant", "Ada & Co")
+    assert (await stampede(shop, *how, typed=f"{PASSWORD}\n")).returncode == 0
+    empty = await stampede(shop, "verify-activity")
+    assert (empty.returncode, empty.stdout.startswith("Ada & Co: verified, 0 entries, head 0 ")) == (0, True)
+
+    # A command that nobody chained.
+    await shop.sql(
+        "INSERT INTO commands (id, merchant_id, operator_id, kind, idempotency_key, request_hash) "
+        "SELECT gen_random_uuid(), merchant_id, id, 'sale.pause', 'k', '' FROM operators"
+    )
+    broken = await stampede(shop, "verify-activity", "--merchant", "Ada & Co")
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("Ada & Co: BROKEN (seal)")
+    resealed = await stampede(shop, "verify-activity", "--merchant", "Ada & Co", "--reseal")
+    assert "BROKEN (added, command " in resealed.stdout, "a new seal vouches for no entry"
+    for wrong in (("--reseal",), ("--merchant", "Nobody")):
+        refused = await stampede(shop, "verify-activity", *wrong)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("stampede: ")

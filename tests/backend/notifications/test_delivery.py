@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP
 from backend.core.ids import new_id
 from backend.models import Notification, NotificationKind
 from backend.notifications import EmailChannel, Message, SendFailed, deliver_due
-from backend.notifications.service import ATTEMPTS_MAX, SENDING_AT_ONCE, backoff
+from backend.notifications.backing_off import ATTEMPTS_MAX, SENDING_AT_ONCE, backoff
 from backend.settings import Settings
 from tests.backend.shop import Shop
 

@@ -12,7 +12,7 @@ import httpx
 from sqlalchemy import text
 
 from backend.api import AppState
-from backend.gate import Gate, LaneId
+from backend.gate import Gate, Heartbeats, LaneId
 from backend.models import Role
 from backend.orders import relay_all
 from backend.pages import clear_sold_out
@@ -60,6 +60,9 @@ async def test_home_names_what_is_live_what_is_next_and_what_needs_a_hand(
         id=uuid4(), sale=UUID(sale["id"]),
     )  # fmt: skip
 
+    heartbeats = Heartbeats(state.gate)
+    await heartbeats.beat("clock", "one", "up")
+    await heartbeats.beat("worker", "one", "0")
     home = (await owner.get("/home")).json()
 
     assert [(one["slug"], one["allotment"], one["sold"]) for one in home["live"]] == [("home-live", 10, 3)]
@@ -73,7 +76,7 @@ async def test_home_names_what_is_live_what_is_next_and_what_needs_a_hand(
     assert needs["preflight"]["sale_id"] == later["id"]
     assert "notifications" in needs["preflight"]["detail"]
     assert "stock" not in needs["preflight"]["detail"]
-    assert home["dependencies"] == {"database": "up", "gate": "up"}
+    assert {home["dependencies"][name] for name in ("broker", "workers", "clock")} == {"up"}
 
     stranger = await sign_in(merchant="Rival")
     assert [(await stranger.get("/home")).json()[name] for name in ("live", "next", "needs")] == [[], [], []]
@@ -108,8 +111,14 @@ async def test_home_says_that_the_gate_is_down(owner: Operator, state: AppState,
     monkeypatch.setattr(state.gate, "store", lost.store)
     home = (await owner.get("/home")).json()
     assert home["dependencies"]["gate"] == "down"
-    assert home["needs"][0]["kind"] == "dependency"
+    assert [(one["kind"], one["title"]) for one in home["needs"]] == [("dependency", "Gate")], "one cause, one line"
     await lost.close()
+
+
+async def test_home_says_that_nobody_works_and_what_to_do(owner: Operator) -> None:
+    needs = {one["title"]: one["detail"] for one in (await owner.get("/home")).json()["needs"]}
+    assert "Start one" in needs["Workers"]
+    assert "Start one" in needs["Clock"]
 
 
 async def test_an_order_tells_its_whole_life(

@@ -217,7 +217,7 @@ async def test_every_mutating_route_of_operators_is_closed_to_auditors_and_stran
         for method in methods:
             stranger = await client.request(method, address, headers={"Idempotency-Key": "x"})
             assert (stranger.status_code, stranger.json()["code"]) == (401, "UNAUTHENTICATED"), address
-            if method != "get":
+            if method != "get" and address != "/api/v1/operator/prose":  # which renders a text and keeps nothing
                 response = await auditor.send(method.upper(), address.removeprefix("/api/v1/operator"), {})
                 assert (response.status_code, response.json()["code"]) == (403, "FORBIDDEN"), (method, address)
                 closed += 1

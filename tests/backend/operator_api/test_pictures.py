@@ -108,6 +108,41 @@ async def test_pictures_have_an_order_an_end_and_may_go(owner: Operator) -> None
     assert [one["id"] for one in left] == ids[:2] + ids[3:]
 
 
+async def test_a_picture_gets_another_place_and_other_words(owner: Operator, state: AppState, sign_in: SignIn) -> None:
+    sku_id = await _tee(owner)
+    ids = [(await send(owner, sku_id, _jpeg((shade, 0, 0)))).json()["id"] for shade in (0, 80, 160)]
+    # A gap in the places, as a picture that was taken away leaves one.
+    await owner.send("DELETE", f"/skus/{sku_id}/pictures/{ids.pop(1)}")
+    ids.append((await send(owner, sku_id, _jpeg((0, 0, 99)))).json()["id"])
+    sale = await _published(owner, state, "ordered")
+
+    async def patch(picture_id: str, **body: Any) -> httpx.Response:
+        return await owner.send("PATCH", f"/skus/{sku_id}/pictures/{picture_id}", body)
+
+    moved = await patch(ids[2], position=0)
+    assert moved.status_code == 200, moved.text
+    assert [one["id"] for one in moved.json()["pictures"]] == [ids[2], ids[0], ids[1]]
+    assert [str(one) for one in await due_for_publication(state.database)] == [sale["id"]]
+    last = await patch(ids[2], position=PICTURES_MAX - 1, alt=" From behind ")
+    listed = (await owner.get(f"/skus/{sku_id}/pictures")).json()
+    assert listed == last.json()
+    assert [(one["id"], one["alt"]) for one in listed["pictures"]] == [
+        (ids[0], "A tee"), (ids[1], "A tee"), (ids[2], "From behind")
+    ]  # fmt: skip
+    await publish(state.database, sale["id"], state.settings)
+    assert 'alt="From behind"' in _page(state, "ordered")
+
+    for body in ({}, {"position": PICTURES_MAX}, {"position": -1}, {"alt": " "}, {"alt": None}, {"place": 1}):
+        assert (await patch(ids[0], **body)).status_code == 422, body
+    other = str((await owner.ok("/skus", {"sku": "OTHER", "name": "Other"}))["id"])
+    assert (await owner.send("PATCH", f"/skus/{other}/pictures/{ids[0]}", {"position": 0})).status_code == 404
+    for role, merchant, status in ((Role.AUDITOR, None, 403), (Role.OWNER, "Another", 404)):
+        who = await (sign_in(role, merchant=merchant) if merchant else sign_in(role))
+        answer = await who.send("PATCH", f"/skus/{sku_id}/pictures/{ids[0]}", {"position": 1})
+        assert answer.status_code == status
+    assert (await owner.get(f"/skus/{sku_id}/pictures")).json() == listed
+
+
 @pytest.mark.parametrize(
     ("upload", "media_type", "alt", "status", "code"),
     [
@@ -210,6 +245,57 @@ async def test_going_back_to_an_earlier_page_and_on_again(owner: Operator, state
     activity = (await owner.get(f"/sales/{sale['id']}/activity")).json()["activity"]
     (line,) = [one for one in activity if one["kind"] == "sale.page_rolled_back" and one["outcome"] == "done"]
     assert (line["before"], line["after"]) == ({"published_version": 2}, {"published_version": 1})
+
+
+async def test_what_has_changed_since_the_page_that_is_shown(owner: Operator, state: AppState, sign_in: SignIn) -> None:
+    sku_id = await _tee(owner)
+    picture = (await send(owner, sku_id, _jpeg())).json()["id"]
+    sale = await _published(owner, state, "told")
+
+    async def changes() -> list[tuple[str, str]]:
+        found = (await owner.get(f"/sales/{sale['id']}/pages")).json()["changes"]
+        return [(one["kind"], one["actor"]) for one in found]
+
+    assert await changes() == []
+    other = str((await owner.ok("/skus", {"sku": "OTHER", "name": "Not in this sale"}))["id"])
+    await owner.send("PATCH", f"/skus/{other}", {"name": "Still not"})
+    await send(owner, other, _jpeg())
+    stranger = await sign_in(Role.OWNER, merchant="Another")
+    strange = str((await stranger.ok("/skus", {"sku": "TEE-M", "name": "Theirs"}))["id"])
+    await stranger.send("PATCH", f"/skus/{strange}", {"name": "Still theirs"})
+    assert await changes() == []
+
+    await owner.send("PATCH", f"/sales/{sale['id']}", {"title": "New"}, If_Match=f'"{sale["version"] + 9}"')
+    auditor = await sign_in(Role.AUDITOR)
+    forbidden = await auditor.send("PATCH", f"/sales/{sale['id']}", {"title": "New"}, If_Match=f'"{sale["version"]}"')
+    assert forbidden.status_code == 403
+    assert await changes() == [], "what was refused changed nothing"
+    read = await owner.get(f"/sales/{sale['id']}")
+    await owner.send("PATCH", f"/sales/{sale['id']}", {"title": "New"}, If_Match=read.headers["ETag"])
+    await owner.send("PATCH", f"/skus/{sku_id}", {"name": "Better tee"})
+    await owner.send("PATCH", f"/skus/{sku_id}/pictures/{picture}", {"alt": "Better words"})
+    await send(owner, sku_id, _jpeg((1, 2, 3)))
+    await owner.send("DELETE", f"/skus/{sku_id}/pictures/{picture}")
+    kinds = ["sku.picture_removed", "sku.picture", "sku.picture_changed", "sku.edit", "sale.edit"]
+    assert await changes() == [(kind, owner.email) for kind in kinds]
+    assert await publish(state.database, sale["id"], state.settings) == 2
+    assert await changes() == []
+    await owner.ok(f"/pages/{sale['id']}/rollback", {"version": 1, "reason": "a slip"})
+    assert [kind for kind, _ in await changes()] == kinds, "the earlier page does not show them"
+
+
+async def test_a_description_is_rendered_as_the_page_will(owner: Operator, sign_in: SignIn) -> None:
+    text = "# Warm\n\n**Wool** <b>x</b> ![p](http://evil.test/p.png) [no](javascript:alert(1))"
+    auditor = await sign_in(Role.AUDITOR)
+    html = (await auditor.ok("/prose", {"text": text}))["html"]
+    assert "<h2>Warm</h2>" in html
+    assert "<strong>Wool</strong> &lt;b&gt;" in html
+    for forbidden in ("<b>", "<img", 'href="javascript'):
+        assert forbidden not in html
+    assert (await owner.post("/prose", {"text": "x" * 10_001})).json()["code"] == "INVALID_FIELD"
+    assert (await owner.post("/prose", {})).status_code == 422
+    nobody = Operator(owner.client, "")
+    assert (await nobody.post("/prose", {"text": "x"})).status_code == 401
 
 
 async def test_a_draft_has_nothing_to_go_back_to(owner: Operator) -> None:
