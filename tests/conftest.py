@@ -25,8 +25,10 @@ _MIGRATION_TIMEOUT_S = 60
 _SECRET_KEY = "tests-only-" + "0" * 32
 _numbers = itertools.count(1)
 
-_LONG_FIRST = ("e2e", "workers", "stack", "concurrency", "deploy")
-"""Folders whose files take longest: begun last, one of them would keep one process busy while the other is idle."""
+_FIRST = ("workers", "stack", "concurrency", "deploy")
+"""Folders with long files: begun last, one of them would keep one process busy while the other is idle."""
+_LAST = "e2e"
+"""Its platform and its browser stay up, and busy, until the test process ends."""
 
 # Durability against a power cut costs more than everything else a test database does, and no test cuts the
 # power: a killed PostgreSQL recovers without it, because the operating system keeps what was written.
@@ -34,9 +36,9 @@ _TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first; within a folder the order stays."""
-    rank = {folder: place for place, folder in enumerate(_LONG_FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.relative_to(_TESTS).parts[0], len(rank)))
+    """Long files first, what keeps a whole platform up last; within a folder the order stays."""
+    rank = {**{folder: place for place, folder in enumerate(_FIRST)}, _LAST: len(_FIRST) + 1}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(_TESTS).parts[0], len(_FIRST)))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

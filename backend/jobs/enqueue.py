@@ -12,6 +12,7 @@ from backend.core.log import get_logger
 from backend.core.metrics import NUDGES
 from backend.jobs.broker import JobBroker
 from backend.jobs.contracts import Job
+from backend.jobs.limits import QueueFull
 from backend.jobs.sender import Sender
 
 log = get_logger()
@@ -43,7 +44,8 @@ class Enqueuer:
             queue_name=job.queue.value, actor_name=job.name, args=args, kwargs={}, options={}
         )
         try:
-            with self._breaker.guard(lambda _: True):
+            # A full queue is an answer, and the next message may be for another.
+            with self._breaker.guard(lambda error: not isinstance(error, QueueFull)):
                 async with asyncio.timeout(ENQUEUE_TIMEOUT_S):
                     await asyncio.wrap_future(self._sender.submit(message))
         except (BrokerError, RedisError, OSError, TimeoutError) as error:
